@@ -1,0 +1,50 @@
+"""Gated recurrent networks that train and run fast on an ordinary CPU.
+
+Examples
+--------
+>>> x = np.random.rand(100, 20, 3)
+>>> y = x.mean(axis=(1, 2))
+>>> model = cgru.Sequential([cgru.layers.GRU(8), cgru.layers.Dense(1)])
+>>> model.compile(optimizer="adam", loss="mse")
+>>> history = model.fit(x, y, epochs=3)
+>>> model.predict(x).shape
+(100, 1)
+"""
+
+from cgru import (
+    activations,
+    callbacks,
+    config,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    optimizers,
+    utils,
+)
+from cgru.config import get_num_threads, set_num_threads, show_config
+from cgru.layers import Input
+from cgru.models import Sequential
+from cgru.variables import Variable
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Input",
+    "Sequential",
+    "Variable",
+    "activations",
+    "callbacks",
+    "config",
+    "datasets",
+    "get_num_threads",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "set_num_threads",
+    "show_config",
+    "utils",
+]

@@ -1,0 +1,33 @@
+"""One source of randomness, so that one seed makes a whole run repeat."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from cgru import _checks
+
+_lock = threading.Lock()
+_source = np.random.default_rng()
+
+
+def set_seed(seed: int) -> None:
+    """Restart the source from `seed` (see `cgru.utils.set_random_seed`)."""
+    global _source
+    with _lock:
+        _source = np.random.default_rng(_checks.integer("seed", seed, 0))
+
+
+def draw_seed() -> int:
+    """A fresh seed from the source."""
+    with _lock:
+        return int(_source.integers(2**63))
+
+
+def generator(seed: Any = None) -> np.random.Generator:
+    """A generator from `seed`, or where it is None from a seed drawn from the source."""
+    if seed is None:
+        return np.random.default_rng(draw_seed())
+    return np.random.default_rng(_checks.integer("seed", seed, 0))

@@ -1,0 +1,146 @@
+/* Compiles the numeric loops of body.h once per instruction level and element type, and chooses
+ * the level that this CPU runs.  One body, no copies: a level only changes what the compiler may
+ * use.  The levels are those of the x86-64 psABI; other CPUs have the baseline alone.
+ *
+ * They are asked for by feature, not by an `arch=` name: an arch name is matched exactly, so it
+ * would never be chosen on a CPU newer than the one it names.
+ */
+#ifndef CGRU_LEVELS_H
+#define CGRU_LEVELS_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define CGRU_JOIN_(a, b, c) a##_##b##_##c
+#define CGRU_JOIN(a, b, c) CGRU_JOIN_(a, b, c)
+#define NAME(function) CGRU_JOIN(function, TYPE, LEVEL)
+
+/* The loops of one level for one element type; body.h says what each does. */
+#define CGRU_LOOPS(REAL)                                                                         \
+    void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
+                      const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
+    void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
+                           const REAL *h_prev, const REAL *dy, REAL *gates, REAL *dh,            \
+                           REAL *dbias);                                                         \
+    void (*cho_reset)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const REAL *h_prev,     \
+                      REAL *gates);                                                              \
+    void (*cho_update)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask, const REAL *h_prev, \
+                       REAL *gates, REAL *h);                                                    \
+    void (*cho_update_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                \
+                            const REAL *h_prev, const REAL *dy, REAL *gates, REAL *dh,           \
+                            REAL *dbias);                                                        \
+    void (*cho_reset_grad)(ptrdiff_t rows, ptrdiff_t units, const REAL *h_prev, const REAL *drh, \
+                           REAL *gates, REAL *dh, REAL *dbias);                                  \
+    void (*sgd)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *velocity,                   \
+                double learning_rate, double momentum, int nesterov);                            \
+    void (*rmsprop)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *square, REAL *mean,     \
+                    REAL *velocity, double learning_rate, double rho, double momentum,           \
+                    double epsilon);                                                             \
+    void (*adam)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *m, REAL *v, REAL *v_max,   \
+                 double step_size, double beta_1, double beta_2, double epsilon);                \
+    void (*sigmoid)(ptrdiff_t size, const REAL *x, REAL *y);                                     \
+    void (*tanh)(ptrdiff_t size, const REAL *x, REAL *y);                                        \
+    int (*all_finite)(ptrdiff_t size, const REAL *x);
+
+typedef struct { CGRU_LOOPS(float) } cgru_loops_f32;
+typedef struct { CGRU_LOOPS(double) } cgru_loops_f64;
+
+typedef struct {
+    const char *name;
+    const cgru_loops_f32 *f32;
+    const cgru_loops_f64 *f64;
+} cgru_level;
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define CGRU_X86_LEVELS 1
+#endif
+
+/* Before a loop: no two of its arrays overlap.  (GCC heeds `restrict` on parameters only.) */
+#if defined(__clang__)
+#define CGRU_PRAGMA(text) _Pragma(#text)
+#define VECTOR_LOOP CGRU_PRAGMA(clang loop vectorize(assume_safety))
+#define CGRU_BEGIN(features) \
+    CGRU_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#define CGRU_END CGRU_PRAGMA(clang attribute pop)
+#define CGRU_WIDE ""
+#elif defined(__GNUC__)
+#define CGRU_PRAGMA(text) _Pragma(#text)
+#define VECTOR_LOOP CGRU_PRAGMA(GCC ivdep)
+#define CGRU_BEGIN(features) CGRU_PRAGMA(GCC push_options) CGRU_PRAGMA(GCC target(features))
+#define CGRU_END CGRU_PRAGMA(GCC pop_options)
+#define CGRU_WIDE ",prefer-vector-width=512" /* or GCC keeps to half of what AVX-512 offers */
+#else
+#define VECTOR_LOOP
+#endif
+
+#define LEVEL baseline
+#include "types.h"
+#undef LEVEL
+
+#ifdef CGRU_X86_LEVELS
+#define CGRU_V3 "avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
+#define CGRU_V4 CGRU_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl" CGRU_WIDE
+
+#define LEVEL v3
+CGRU_BEGIN(CGRU_V3)
+#include "types.h"
+CGRU_END
+#undef LEVEL
+
+#define LEVEL v4
+CGRU_BEGIN(CGRU_V4)
+#include "types.h"
+CGRU_END
+#undef LEVEL
+#endif
+
+/* In ascending order: a CPU that runs one level runs all below it. */
+static const cgru_level cgru_levels[] = {
+    {"baseline", &loops_f32_baseline, &loops_f64_baseline},
+#ifdef CGRU_X86_LEVELS
+    {"v3", &loops_f32_v3, &loops_f64_v3},
+    {"v4", &loops_f32_v4, &loops_f64_v4},
+#endif
+};
+
+/* How many of cgru_levels this CPU (and its operating system) runs. */
+static int cgru_count_levels(void)
+{
+#ifdef CGRU_X86_LEVELS
+    __builtin_cpu_init();
+    if (!(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+          __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")))
+        return 1;
+    if (!(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+          __builtin_cpu_supports("avx512vl")))
+        return 2;
+    return 3;
+#else
+    return 1;
+#endif
+}
+
+/* The level in use, and each loop of that level for the element type that `like` points to. */
+static const cgru_level *cgru_active = cgru_levels;
+
+#define CGRU_LOOP(loop, like, ...)                                                       \
+    (_Generic((like), float *: cgru_active->f32, const float *: cgru_active->f32,        \
+                      double *: cgru_active->f64, const double *: cgru_active->f64)      \
+         ->loop(__VA_ARGS__))
+#define gru_gates(like, ...) CGRU_LOOP(gru_gates, like, __VA_ARGS__)
+#define gru_gates_grad(like, ...) CGRU_LOOP(gru_gates_grad, like, __VA_ARGS__)
+#define cho_reset(like, ...) CGRU_LOOP(cho_reset, like, __VA_ARGS__)
+#define cho_update(like, ...) CGRU_LOOP(cho_update, like, __VA_ARGS__)
+#define cho_update_grad(like, ...) CGRU_LOOP(cho_update_grad, like, __VA_ARGS__)
+#define cho_reset_grad(like, ...) CGRU_LOOP(cho_reset_grad, like, __VA_ARGS__)
+#define sgd_update(like, ...) CGRU_LOOP(sgd, like, __VA_ARGS__)
+#define rmsprop_update(like, ...) CGRU_LOOP(rmsprop, like, __VA_ARGS__)
+#define adam_update(like, ...) CGRU_LOOP(adam, like, __VA_ARGS__)
+#define sigmoid_array(like, ...) CGRU_LOOP(sigmoid, like, __VA_ARGS__)
+#define tanh_array(like, ...) CGRU_LOOP(tanh, like, __VA_ARGS__)
+#define finite_array(like, ...) CGRU_LOOP(all_finite, like, __VA_ARGS__)
+
+#endif

@@ -1,0 +1,35 @@
+/* body.h for float and for double, at the instruction level that levels.h has set. */
+
+#define TYPE f32
+#define REAL float
+#define LOOPS cgru_loops_f32
+#define ROOT sqrtf
+#define BITS uint32_t
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define ROUNDING_SHIFT 12582912.0f /* 1.5 * 2^23: adding it rounds a float to an integer */
+#define LN2_HIGH 0.693359375f      /* ln 2 in two parts; the first times any exponent is exact */
+#define LN2_LOW -2.12194440e-4f
+#define EXP_TERMS 7                /* r^7 / 7! is below half an ulp for |r| <= ln(2) / 2 */
+#define EXP_SHIFT 64               /* keeps exp(-104) away from subnormals until the last product */
+#define EXP_TINY 5.42101086e-20f   /* 2^-64 */
+#define EXP_ZERO -104.0f           /* exp of this and less rounds to 0 */
+#define TANH_ONE 10.0f             /* tanh of this and more rounds to 1 */
+#include "body.h"
+
+#define TYPE f64
+#define REAL double
+#define LOOPS cgru_loops_f64
+#define ROOT sqrt
+#define BITS uint64_t
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define ROUNDING_SHIFT 6755399441055744.0 /* 1.5 * 2^52 */
+#define LN2_HIGH 6.93147180369123816490e-01
+#define LN2_LOW 1.90821492927058770002e-10
+#define EXP_TERMS 13
+#define EXP_SHIFT 512
+#define EXP_TINY 7.458340731200207e-155 /* 2^-512 */
+#define EXP_ZERO -746.0
+#define TANH_ONE 20.0
+#include "body.h"

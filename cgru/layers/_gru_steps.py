@@ -1,0 +1,101 @@
+"""The GRU step by step in NumPy, for activations that the kernel does not have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cgru.layers.base import Backward
+
+if TYPE_CHECKING:
+    from cgru.layers.recurrent import GRU
+
+
+def sequence(
+    layer: GRU, x: np.ndarray, start: np.ndarray | None, mask: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, Backward]:
+    """The whole sequence; x [time, batch, features].
+
+    Returns the states [time, batch, units], the last state, and the backward pass.
+    """
+    time, batch, features = x.shape
+    units, dtype = layer.units, x.dtype
+    kernel, recurrent = layer.kernel._value, layer.recurrent_kernel._value
+    steps = range(time)[:: -1 if layer.go_backwards else 1]
+    bias = np.zeros((2, 3 * units), dtype)
+    if layer.bias is not None:
+        bias[: layer.bias.size // (3 * units)] = layer.bias._value
+    projected = x @ kernel + bias[0]
+    states = np.empty((time, batch, units), dtype)
+    last = np.zeros((batch, units), dtype) if start is None else start
+    backwards = []
+    for t in steps:
+        keep = None if mask is None else mask[:, t, np.newaxis]
+        last, step_backward = _step(layer, projected[t], last, recurrent, bias[1], keep)
+        states[t] = last
+        backwards.append(step_backward)
+
+    def backward(
+        dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool
+    ) -> tuple[np.ndarray | None, np.ndarray]:
+        dprojected = np.empty_like(projected)
+        dbias = np.zeros_like(bias)
+        for t, step_backward in zip(reversed(steps), reversed(backwards), strict=True):
+            if dh is not None:
+                dlast = dlast + dh[t]
+            dprojected[t], dlast = step_backward(dlast, layer.recurrent_kernel.grad, dbias[1])
+        rows = dprojected.reshape(time * batch, 3 * units)
+        layer.kernel.grad += x.reshape(time * batch, features).T @ rows
+        if layer.bias is not None:
+            dbias[0] = rows.sum(axis=0)
+            layer.bias.grad += dbias.reshape(-1)[: layer.bias.size].reshape(layer.bias.shape)
+        return (dprojected @ kernel.T if needs_input_grad else None), dlast
+
+    return states, last, backward
+
+
+def _step(
+    layer: GRU,
+    projected: np.ndarray,
+    h: np.ndarray,
+    recurrent: np.ndarray,
+    bias: np.ndarray,
+    keep: np.ndarray | None,
+) -> tuple[np.ndarray, Backward]:
+    """One step from state h; `projected` is x W + b, `bias` c, `keep` False where masked."""
+    units = layer.units
+    both = 2 * units
+    zr = projected[:, :both] + h @ recurrent[:, :both] + bias[:both]
+    gates, gates_backward = layer.recurrent_activation.forward(zr.reshape(-1, 2, units))
+    z, r = gates[:, 0], gates[:, 1]
+    u = h @ recurrent[:, both:] + bias[both:] if layer.reset_after else r * h
+    candidate = r * u if layer.reset_after else u @ recurrent[:, both:]
+    n, n_backward = layer.activation.forward(projected[:, both:] + candidate)
+    new = z * h + (1 - z) * n
+    if keep is not None:
+        new = np.where(keep, new, h)
+
+    def backward(
+        dnew: np.ndarray, drecurrent: np.ndarray, dbias: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        d = dnew if keep is None else dnew * keep
+        dn = n_backward(d * (1 - z))
+        dh = dnew - d + d * z
+        if layer.reset_after:
+            dr, du = dn * u, dn * r
+            drecurrent[:, both:] += h.T @ du
+            dbias[both:] += du.sum(axis=0)
+            dh += du @ recurrent[:, both:].T
+        else:
+            drh = dn @ recurrent[:, both:].T
+            dr = drh * h
+            drecurrent[:, both:] += u.T @ dn
+            dh += drh * r
+        dzr = gates_backward(np.stack([d * (h - n), dr], axis=1)).reshape(-1, both)
+        drecurrent[:, :both] += h.T @ dzr
+        dbias[:both] += dzr.sum(axis=0)
+        dh += dzr @ recurrent[:, :both].T
+        return np.concatenate([dzr, dn], axis=1), dh
+
+    return new, backward

@@ -1,0 +1,342 @@
+"""The `Layer` base class: a function with weights, whose forward pass returns its backward pass."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cgru import _checks, config, initializers
+from cgru.variables import Variable
+
+Shape = tuple[int | None, ...]
+Backward = Callable[..., Any]
+
+# What a forward pass may want to know besides x; a layer's `forward` names what it uses.
+CONTEXT = ("training", "mask", "initial_state", "needs_input_grad")
+
+_counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
+
+
+class Layer:
+    """Base class of all layers.
+
+    A subclass implements `build`, which makes the weights once the input's shape is known, and
+    `forward`, which returns the output and a function `backward`.  That function takes the
+    gradient of the loss with respect to the output, adds the gradients of the weights to their
+    ``grad``, and returns the gradient with respect to the input.  What it needs is kept in the
+    function itself, not on the layer, so that one layer serves many threads, and may be used
+    more than once.
+
+    Parameters
+    ----------
+    name : str, optional
+        By default the name of the class with a number.
+    dtype : {"float32", "float64"}, optional
+        Of weights and outputs; `cgru.config.floatx()` by default.
+    trainable : bool
+        Whether training changes the weights.
+
+    Examples
+    --------
+    A layer of your own:
+
+    >>> class Scale(cgru.layers.Layer):
+    ...     def build(self, input_shape):
+    ...         self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+    ...
+    ...     def forward(self, x):
+    ...         factor = self.factor.value
+    ...
+    ...         def backward(dy):
+    ...             self.factor.grad += (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)
+    ...             return dy * factor
+    ...
+    ...         return x * factor, backward
+    >>> Scale()([[1.0, 2.0]])
+    array([[1., 2.]], dtype=float32)
+
+    Notes
+    -----
+    `forward` may name further arguments, and is given what it names: ``training`` (bool),
+    ``mask`` ([batch, time] of bool or None), ``initial_state``, and ``needs_input_grad`` (False:
+    nobody will use what backward returns).
+    """
+
+    _accepts: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        parameters = inspect.signature(cls.forward).parameters
+        cls._accepts = tuple(name for name in CONTEXT if name in parameters)
+        if "build" in vars(cls):
+            cls.build = _checked_build(cls.build)  # type: ignore[method-assign]
+
+    def __init__(
+        self, *, name: str | None = None, dtype: Any = None, trainable: bool = True
+    ) -> None:
+        if name is None:
+            kind = _checks.snake_case(type(self).__name__)
+            number = next(_counters[kind])
+            name = f"{kind}_{number}" if number else kind
+        self.name = name
+        self.built = False
+        self._dtype = config.as_dtype(dtype)
+        self._trainable = bool(trainable)
+        self._variables: list[Variable] = []
+
+    # ---- What a subclass implements ----
+
+    def build(self, input_shape: Shape) -> None:
+        """Make the weights for inputs of `input_shape` (its first entry, the batch, is None)."""
+        self.built = True
+
+    def forward(self, x: np.ndarray) -> tuple[Any, Backward]:
+        """The output for x, and the function that takes a gradient back."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def compute_output_shape(self, input_shape: Shape) -> Any:
+        """The shape of the output for inputs of `input_shape`: the same, unless overridden."""
+        return input_shape
+
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+        """The mask of the output: that of the input, unless overridden."""
+        return mask
+
+    def check_input(self, shape: Shape, argument: str = "x") -> None:
+        """Raise a ValueError if the layer cannot read inputs of `shape`."""
+
+    # ---- What a subclass uses ----
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...],
+        initializer: Any = "glorot_uniform",
+        name: str = "weight",
+        trainable: bool = True,
+    ) -> Variable:
+        """Make a weight of this layer.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        initializer : str or Initializer
+        name : str
+        trainable : bool
+
+        Returns
+        -------
+        Variable
+        """
+        value = initializers.get(initializer)(tuple(shape), self._dtype)
+        variable = Variable(value, name, trainable, path=f"{self.name}/{name}")
+        self._variables.append(variable)
+        return variable
+
+    # ---- Using a layer ----
+
+    def ensure_built(self, input_shape: Shape) -> None:
+        """Check `input_shape`, and build the layer for it on first use."""
+        if self.built:
+            self.check_input(input_shape)
+        else:
+            self.build((None, *input_shape[1:]))
+
+    def run(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
+        """`forward`, with that part of `context` which it names."""
+        return self.forward(x, **{name: context[name] for name in self._accepts})
+
+    def __call__(
+        self, x: Any, *, training: bool = False, mask: Any = None, initial_state: Any = None
+    ) -> Any:
+        """The output for x.
+
+        Parameters
+        ----------
+        x : array_like
+            Converted to the layer's dtype.
+        training : bool
+            Whether to behave as in training (dropout).
+        mask : array_like of bool, shape (batch, time), optional
+            False where a time step is to be skipped.
+        initial_state : array_like, optional
+            The state that a recurrent layer starts from.
+
+        Returns
+        -------
+        ndarray, or a tuple of them where the layer has several outputs
+        """
+        if isinstance(x, SymbolicTensor):
+            raise TypeError(
+                f"{self.name}: expected an array, got {x!r}; pass an Input to Sequential"
+            )
+        array = _checks.floats("x", x, self._dtype)
+        if mask is not None:
+            mask = np.asarray(mask, dtype=bool)
+            if mask.shape != array.shape[:2]:
+                raise ValueError(f"mask: expected shape {array.shape[:2]}, got {mask.shape}")
+        if initial_state is not None:
+            if "initial_state" not in self._accepts:
+                raise TypeError(f"initial_state: {self.name} has no state")
+            initial_state = _checks.floats("initial_state", initial_state, self._dtype)
+        self.ensure_built(array.shape)
+        context = dict(zip(CONTEXT, (training, mask, initial_state, False), strict=True))
+        return self.run(array, context)[0]
+
+    # ---- Weights ----
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype of weights and outputs."""
+        return self._dtype.name
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes the weights."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+
+    def sublayers(self) -> list[Layer]:
+        """The layers that are attributes of this one, or in lists that are."""
+        found = []
+        for value in vars(self).values():
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, Layer):
+                    found.append(item)
+        return found
+
+    @property
+    def weights(self) -> list[Variable]:
+        """All weights, those of inner layers after the layer's own."""
+        inner = (weight for layer in self.sublayers() for weight in layer.weights)
+        return list(dict.fromkeys([*self._variables, *inner]))
+
+    @property
+    def trainable_weights(self) -> list[Variable]:
+        """The weights that training changes."""
+        if not self._trainable:
+            return []
+        own = (weight for weight in self._variables if weight.trainable)
+        inner = (weight for layer in self.sublayers() for weight in layer.trainable_weights)
+        return list(dict.fromkeys([*own, *inner]))
+
+    @property
+    def non_trainable_weights(self) -> list[Variable]:
+        """The weights that training leaves alone."""
+        trainable = set(self.trainable_weights)
+        return [weight for weight in self.weights if weight not in trainable]
+
+    variables = weights
+    trainable_variables = trainable_weights
+    non_trainable_variables = non_trainable_weights
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Copies of all weights."""
+        return [weight.numpy() for weight in self.weights]
+
+    def set_weights(self, weights: Any) -> None:
+        """Set all weights; either all are set or, where one does not fit, none.
+
+        Parameters
+        ----------
+        weights : list of array_like
+            In the order and with the shapes of `get_weights()`.
+        """
+        arrays = list(weights)
+        if len(arrays) != len(self.weights):
+            raise ValueError(
+                f"weights: {self.name} has {len(self.weights)} weights, got {len(arrays)}"
+            )
+        fitting = []
+        for variable, array in zip(self.weights, arrays, strict=True):
+            values = _checks.numbers(f"weights, {variable.path}", array)
+            if values.shape != variable.shape:
+                raise ValueError(
+                    f"weights, {variable.path}: expected shape {variable.shape}, "
+                    f"got {values.shape}"
+                )
+            fitting.append(values)
+        for variable, values in zip(self.weights, fitting, strict=True):
+            variable.assign(values)
+
+    def count_params(self) -> int:
+        """The number of values in all weights."""
+        return sum(weight.size for weight in self.weights)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}, built={self.built}>"
+
+
+def _checked_build(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape], None]:
+    """A layer's `build`, which then checks its argument, and marks the layer as built."""
+
+    @functools.wraps(build)
+    def checked(self: Layer, input_shape: Shape) -> None:
+        shape = tuple(input_shape)
+        self.check_input(shape)
+        build(self, shape)
+        self.built = True
+
+    return checked
+
+
+class SymbolicTensor:
+    """What `Input` returns: the shape and dtype of arrays that are yet to come."""
+
+    def __init__(self, shape: Shape, dtype: np.dtype, name: str) -> None:
+        self.shape = shape
+        self.dtype = dtype
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"<Input {self.name}, shape={self.shape}, dtype={self.dtype}>"
+
+
+def Input(  # noqa: N802 (Keras's name)
+    shape: Any, batch_size: int | None = None, dtype: Any = None, name: str | None = None
+) -> SymbolicTensor:
+    """Describe a model's input, so that it is built before it sees data.
+
+    Parameters
+    ----------
+    shape : tuple of int or None
+        Without the batch; None where a length is free, as in ``(None, 3)`` for sequences of any
+        length with three features.
+    batch_size : int, optional
+        If every batch will have this size.
+    dtype : {"float32", "float64"}, optional
+    name : str, optional
+
+    Returns
+    -------
+    SymbolicTensor
+        To be the first entry of a `Sequential`.
+
+    Examples
+    --------
+    >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
+    >>> model.output_shape
+    (None, 4)
+    """
+    if isinstance(shape, int) or not hasattr(shape, "__iter__"):
+        raise ValueError(f"shape: expected a tuple such as (None, 3), got {shape!r}")
+    sizes = tuple(
+        None if size is None else _checks.integer(f"shape[{axis}]", size, 1)
+        for axis, size in enumerate(shape)
+    )
+    if batch_size is not None:
+        batch_size = _checks.integer("batch_size", batch_size, 1)
+    number = next(_counters["input"])
+    return SymbolicTensor(
+        (batch_size, *sizes),
+        config.as_dtype(dtype),
+        name or (f"input_{number}" if number else "input"),
+    )

@@ -1,0 +1,112 @@
+"""Layers without time: Dense and Activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cgru import _checks, _kernels, activations, initializers
+from cgru.layers._layout import as_rows
+from cgru.layers.base import Backward, Layer, Shape
+
+
+class Dense(Layer):
+    """``activation(x kernel + bias)``, over the last axis of x.
+
+    Parameters
+    ----------
+    units : int
+        Size of the output's last axis.
+    activation : str or Activation, optional
+    use_bias : bool
+    kernel_initializer, bias_initializer : str or Initializer
+    **kwargs
+        As for `Layer`.
+
+    Examples
+    --------
+    >>> cgru.layers.Dense(2, activation="relu")(np.ones((5, 7, 3))).shape
+    (5, 7, 2)
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.units = _checks.integer("units", units, 1)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer, "kernel_initializer")
+        self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
+
+    def check_input(self, shape: Shape, argument: str = "x") -> None:
+        if len(shape) < 2 or shape[-1] is None:
+            raise ValueError(
+                f"{argument}: {self.name} expects [batch, ..., features], got shape {shape}"
+            )
+        if self.built and shape[-1] != self.kernel.shape[0]:
+            raise ValueError(
+                f"{argument}: {self.name} was built for {self.kernel.shape[0]} features, "
+                f"got shape {shape}"
+            )
+
+    def build(self, input_shape: Shape) -> None:
+        features = input_shape[-1]
+        assert features is not None
+        self.kernel = self.add_weight((features, self.units), self.kernel_initializer, "kernel")
+        self.bias = (
+            self.add_weight((self.units,), self.bias_initializer, "bias") if self.use_bias else None
+        )
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def forward(
+        self, x: np.ndarray, needs_input_grad: bool = True
+    ) -> tuple[np.ndarray, Backward]:
+        rows, restore = as_rows(x.astype(self._dtype, copy=False))
+        kernel, bias = self.kernel, self.bias
+        values = np.empty((len(rows), self.units), self._dtype)
+        _kernels.dense_forward(rows, kernel._value, None if bias is None else bias._value, values)
+        y, activation_backward = self.activation.forward(values)
+
+        def backward(dy: np.ndarray) -> np.ndarray | None:
+            dvalues = activation_backward(as_rows(dy, like=x)[0])
+            dvalues = np.ascontiguousarray(dvalues, self._dtype)
+            dx = np.empty_like(rows) if needs_input_grad else None
+            _kernels.dense_backward(
+                rows, kernel._value, dvalues, dx, kernel.grad, None if bias is None else bias.grad
+            )
+            return None if dx is None else restore(dx)
+
+        return restore(y), backward
+
+
+class Activation(Layer):
+    """An activation function as a layer.
+
+    Parameters
+    ----------
+    activation : str or Activation
+    **kwargs
+        As for `Layer`.
+
+    Examples
+    --------
+    >>> cgru.layers.Activation("relu")([[-1.0, 2.0]])
+    array([[0., 2.]], dtype=float32)
+    """
+
+    def __init__(self, activation: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activations.get(activation)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        return self.activation.forward(x)

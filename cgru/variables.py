@@ -1,0 +1,174 @@
+"""A layer's weights, and the flat vector that a model's weights are views into."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from cgru import _checks
+
+
+class Variable(np.lib.mixins.NDArrayOperatorsMixin):
+    """A named array that a layer owns, usable wherever an array is.
+
+    Parameters
+    ----------
+    value : array_like
+        Copied.
+    name : str
+    trainable : bool
+        Whether training changes it.
+    path : str, optional
+        `name` below the name of its layer.
+
+    Examples
+    --------
+    >>> v = cgru.Variable([1.0, 2.0], name="gain")
+    >>> v.assign([3.0, 4.0])
+    >>> v * 2
+    array([6., 8.])
+    >>> v
+    <Variable gain, shape=(2,), dtype=float64, value=[3. 4.]>
+    """
+
+    def __init__(
+        self, value: Any, name: str = "variable", trainable: bool = True, path: str | None = None
+    ) -> None:
+        self._value = np.array(value, order="C")
+        self._grad: np.ndarray | None = None
+        self._home: FlatVector | None = None
+        self.name = name
+        self.path = path or name
+        self.trainable = trainable
+
+    @property
+    def value(self) -> np.ndarray:
+        """The live array, read-only; change it with `assign`."""
+        view = self._value.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def grad(self) -> np.ndarray:
+        """The gradient, same shape: a layer's backward pass adds to it (``v.grad += ...``)."""
+        if self._grad is None:
+            self._grad = np.zeros_like(self._value)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: np.ndarray) -> None:
+        if value is not self._grad:
+            self.grad[...] = value
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the value, which later training does not change."""
+        return self._value.copy()
+
+    def assign(self, value: Any) -> None:
+        """Set the value; `value` must have the variable's shape."""
+        array = _checks.numbers(self.path, value)
+        if array.shape != self.shape:
+            raise ValueError(f"{self.path}: expected shape {self.shape}, got {array.shape}")
+        self._value[...] = array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape."""
+        return self._value.shape
+
+    @property
+    def dtype(self) -> str:
+        """The name of the dtype."""
+        return self._value.dtype.name
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._value.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of values."""
+        return self._value.size
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if copy:
+            return np.array(self._value, dtype=dtype)
+        return self.value if dtype is None else self.value.astype(dtype, copy=False)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if any(isinstance(out, Variable) for out in kwargs.get("out", ())):
+            raise TypeError(f"{self.path}: set a variable's value with assign()")
+        arrays = [item.value if isinstance(item, Variable) else item for item in inputs]
+        return getattr(ufunc, method)(*arrays, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.value[key]
+
+    def __len__(self) -> int:
+        return len(self._value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.value)
+
+    def __float__(self) -> float:
+        return float(self._value)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Variable {self.path}, shape={self.shape}, dtype={self.dtype}, value={self._value}>"
+        )
+
+    # Comparison is by element, as for arrays; a variable itself is told from others by identity.
+    __hash__ = object.__hash__
+
+
+class FlatVector:
+    """One value and one gradient vector that `variables` become views into.
+
+    An optimizer is then one kernel over one array, and `scipy.optimize` can train the model.
+
+    Parameters
+    ----------
+    variables : sequence of Variable
+        In the order of the vector.
+
+    Attributes
+    ----------
+    value, grad : ndarray, shape (P,)
+    variables : list of Variable
+    """
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        dtypes: dict[str, str] = {}
+        for variable in variables:
+            dtypes.setdefault(variable.dtype, variable.path)
+        if len(dtypes) > 1:
+            raise ValueError(f"dtype: all weights of a model must have one dtype, got {dtypes}")
+        self.variables = list(variables)
+        size = sum(variable.size for variable in variables)
+        dtype = next(iter(dtypes), "float32")
+        self.value = np.empty(size, dtype)
+        self.grad = np.zeros(size, dtype)
+        start = 0
+        for variable in variables:
+            stop = start + math.prod(variable.shape)
+            value = self.value[start:stop].reshape(variable.shape)
+            value[...] = variable._value
+            variable._value = value
+            variable._grad = self.grad[start:stop].reshape(variable.shape)
+            variable._home = self
+            start = stop
+
+    def holds(self, variables: Sequence[Variable]) -> bool:
+        """Whether exactly `variables` are views into this vector, in this order.
+
+        They are not when some were added, frozen, or moved on to another model's vector.
+        """
+        return len(variables) == len(self.variables) and all(
+            ours is theirs and ours._home is self
+            for ours, theirs in zip(self.variables, variables, strict=True)
+        )

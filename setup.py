@@ -1,0 +1,30 @@
+"""Builds the one compiled module; everything else is in pyproject.toml."""
+
+import numpy as np  # noqa: F401  (a build requirement: SciPy's Cython BLAS needs it)
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+
+class BuildKernels(build_ext):
+    """Adds the flags that the vector loops need, where the compiler is GCC or Clang.
+
+    -O3 turns the loops into vector code; the other two let it do so around square roots and
+    comparisons, and change nothing in the results.  -ffast-math is not among them: it would break
+    the tests for NaN and, with some compilers, change the whole process's floating-point mode.
+    """
+
+    def build_extensions(self) -> None:
+        if self.compiler.compiler_type == "unix":
+            for extension in self.extensions:
+                extension.extra_compile_args = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
+        super().build_extensions()
+
+
+kernels = Extension(
+    "cgru._kernels",
+    ["cgru/_kernels.pyx"],
+    include_dirs=["cgru"],
+    depends=[f"cgru/csrc/{name}.h" for name in ("levels", "types", "body")],
+)
+setup(ext_modules=cythonize([kernels]), cmdclass={"build_ext": BuildKernels})
