@@ -224,10 +224,9 @@ class Trainer(Layer):
             data = self._batch(x, y, sample_weight, class_weight)
             if split:
                 cut = int(len(data.x) * (1 - split))
-                if cut in (0, len(data.x)):
+                if cut == 0:
                     raise ValueError(
-                        f"validation_split: {split} of {len(data.x)} samples leaves none to "
-                        f"{'train on' if cut == 0 else 'validate on'}"
+                        f"validation_split: {split} of {len(data.x)} samples leaves none to train on"
                     )
                 validation = self._array_batches(data.take(slice(cut, None)), batch_size)
                 data = data.take(slice(cut))

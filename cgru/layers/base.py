@@ -142,9 +142,8 @@ class Layer:
 
     def ensure_built(self, input_shape: Shape) -> None:
         """Check `input_shape`, and build the layer for it on first use."""
-        if self.built:
-            self.check_input(input_shape)
-        else:
+        self.check_input(input_shape)
+        if not self.built:
             self.build((None, *input_shape[1:]))
 
     def run(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:

@@ -47,7 +47,8 @@ class Dropout(Layer):
         if noise is None:
             return
         if len(noise) != len(shape) or any(
-            n not in (None, 1, size) for n, size in zip(noise, shape, strict=True)
+            None not in (n, size) and n not in (1, size)
+            for n, size in zip(noise, shape, strict=True)
         ):
             raise ValueError(f"noise_shape: expected to broadcast to {shape}, got {noise}")
 

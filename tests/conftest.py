@@ -1,0 +1,20 @@
+import zlib
+
+import numpy as np
+import pytest
+from cgru import _kernels
+
+
+@pytest.fixture
+def rng(request):
+    """Random numbers that differ from test to test and repeat from run to run."""
+    return np.random.default_rng(zlib.crc32(request.node.name.encode()))
+
+
+@pytest.fixture(params=_kernels.isa_levels())
+def isa(request):
+    """Each instruction level that this machine has."""
+    before = _kernels.isa()
+    _kernels.set_isa(request.param)
+    yield request.param
+    _kernels.set_isa(before)

@@ -1,0 +1,317 @@
+"""Every kernel against its NumPy twin and against finite differences, at every instruction level."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import twin
+from cgru import _kernels
+from numeric import check_gradient
+
+# B, T, I, H: each edge on its own, H at and around the vector widths, and random ones.
+EDGES = [
+    (1, 5, 3, 4),
+    (4, 1, 3, 4),
+    (4, 5, 1, 4),
+    (4, 5, 3, 1),
+    (1, 1, 1, 1),
+    (2, 3, 2, 8),
+    (2, 3, 2, 15),
+    (2, 3, 2, 16),
+    (2, 3, 2, 17),
+    (3, 4, 5, 37),
+]
+_draw = np.random.default_rng(20140603)
+SHAPES = EDGES + [tuple(int(n) for n in _draw.integers(1, [9, 12, 20, 50])) for _ in range(8)]
+MASKS = ["no mask", "none masked", "all masked", "random"]
+
+
+class Sequence:
+    """Inputs of a random sequence, and calls of the kernels on them."""
+
+    def __init__(self, rng, shape, reset_after=True, reverse=False, mask="no mask", dtype="f8"):
+        B, T, I, H = shape
+        draw = lambda *size: (rng.standard_normal(size) * 0.7).astype(dtype)  # noqa: E731
+        self.x, self.start = draw(T, B, I), draw(B, H)
+        self.kernel, self.recurrent = draw(I, 3 * H), draw(H, 3 * H) / H**0.5
+        self.recurrent = self.recurrent.astype(dtype)
+        self.bias = draw(2 if reset_after else 1, 3 * H)
+        self.reverse = reverse
+        self.mask = {
+            "no mask": None,
+            "none masked": np.ones((T, B), np.uint8),
+            "all masked": np.zeros((T, B), np.uint8),
+            "random": rng.integers(0, 2, (T, B)).astype(np.uint8),
+        }[mask]
+        self.dy, self.dlast = draw(T, B, H), draw(B, H)
+
+    def forward(self):
+        """States [T, B, H] in time order, the last state, and both buffers."""
+        T, B, _ = self.x.shape
+        H = self.start.shape[1]
+        h = np.full((T + 1, B, H), np.nan, self.x.dtype)
+        h[T if self.reverse else 0] = self.start
+        gates = np.full((T, B, 4 * H), np.nan, self.x.dtype)
+        work = np.full((B, 3 * H), np.nan, self.x.dtype)
+        _kernels.gru_forward(
+            self.x, self.kernel, self.recurrent, self.bias, self.mask, self.reverse, h, gates, work
+        )
+        states = h[:-1] if self.reverse else h[1:]
+        return states, h[0 if self.reverse else T], h, gates
+
+    def backward(self, input_grad=True, sequences=True):
+        """Gradients of x, start, kernel, recurrent kernel and bias."""
+        _, _, h, gates = self.forward()
+        T, B, _ = self.x.shape
+        H = self.start.shape[1]
+        dx = np.full_like(self.x, np.nan) if input_grad else None
+        dh = self.dlast.copy()
+        sums = [np.zeros_like(a) for a in (self.kernel, self.recurrent, self.bias)]
+        _kernels.gru_backward(
+            self.x,
+            self.kernel,
+            self.recurrent,
+            self.mask,
+            self.reverse,
+            h,
+            gates,
+            self.dy if sequences else None,
+            dh,
+            dx,
+            *sums,
+            np.full((B + 2, 3 * H), np.nan, self.x.dtype),
+        )
+        return dx, dh, *sums
+
+    def loss(self):
+        """A scalar whose gradient `backward` gives."""
+        states, last, _, _ = self.forward()
+        return float((states * self.dy).sum() + (last * self.dlast).sum())
+
+    def in_float64(self):
+        """The same sequence, for the twin to be exact where this one is float32."""
+        other = copy.copy(self)
+        for name in ("x", "start", "kernel", "recurrent", "bias", "dy", "dlast"):
+            setattr(other, name, getattr(self, name).astype("f8"))
+        return other
+
+    def twin(self):
+        return twin.gru_forward(
+            self.x, self.start, self.kernel, self.recurrent, self.bias, self.mask, self.reverse
+        )
+
+    def twin_backward(self):
+        args = (self.kernel, self.recurrent, self.bias, self.mask, self.reverse, self.dy)
+        return twin.gru_backward(self.x, self.twin()[0], *args, self.dlast)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru_agrees_with_its_twin(isa, rng, shape, reset_after):
+    for reverse, mask in itertools.product([False, True], MASKS):
+        case = Sequence(rng, shape, reset_after, reverse, mask)
+        states, last, _, _ = case.forward()
+        steps, twin_last = case.twin()
+        expected = np.array([steps[t][-1] for t in range(len(case.x))])
+        np.testing.assert_allclose(states, expected, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(last, twin_last, rtol=1e-12, atol=1e-12)
+        for got, wanted in zip(case.backward(), case.twin_backward(), strict=True):
+            scale = max(1, abs(wanted).max())
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru_agrees_with_finite_differences(rng, shape, reset_after):
+    for reverse, mask in itertools.product([False, True], MASKS):
+        case = Sequence(rng, shape, reset_after, reverse, mask)
+        inputs = (case.x, case.start, case.kernel, case.recurrent, case.bias)
+        for array, gradient in zip(inputs, case.backward(), strict=True):
+            check_gradient(case.loss, array, gradient, rng)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru_in_float32_is_as_close_as_float32_is(isa, rng, reset_after):
+    case = Sequence(rng, (7, 20, 5, 33), reset_after, mask="random", dtype="f4")
+    states, *_ = case.forward()
+    exact = case.in_float64()
+    expected = np.array([exact.twin()[0][t][-1] for t in range(20)])
+    assert states.dtype == np.float32
+    np.testing.assert_allclose(states, expected, atol=2e-6)
+    for got, wanted in zip(case.backward(), exact.twin_backward(), strict=True):
+        np.testing.assert_allclose(got, wanted, atol=2e-6 * max(1, abs(wanted).max()))
+
+
+def test_gates_hold_what_the_equations_say(isa, rng):
+    case = Sequence(rng, (3, 6, 2, 19))
+    _, _, h, gates = case.forward()
+    n, z, r, u = np.split(gates, 4, axis=2)
+    steps, _ = case.twin()
+    for t in range(6):
+        for got, wanted in zip((h[t], z[t], r[t], n[t], u[t]), steps[t], strict=False):
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(h[1:], z * h[:-1] + (1 - z) * n, rtol=1e-14, atol=1e-14)
+
+
+@pytest.mark.parametrize("reset_after", [True, False])
+def test_gru_backward_skips_what_nobody_asks_for(rng, reset_after):
+    case = Sequence(rng, (3, 4, 2, 5), reset_after)
+    full = case.backward()
+    dx, *rest = case.backward(input_grad=False)
+    assert dx is None
+    for got, wanted in zip(rest, full[1:], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    case.dy[:] = 0
+    for got, wanted in zip(case.backward(sequences=False), case.backward(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_gradients_of_weights_are_added(rng):
+    case = Sequence(rng, (3, 4, 2, 5))
+    _, _, *once = case.backward()
+    _, _, h, gates = case.forward()
+    sums = [np.ones_like(a) for a in once]
+    work = np.empty((5, 15))
+    _kernels.gru_backward(
+        case.x, case.kernel, case.recurrent, None, False, h, gates, case.dy, case.dlast.copy(),
+        None, *sums, work,
+    )  # fmt: skip
+    for got, wanted in zip(sums, once, strict=True):
+        np.testing.assert_allclose(got, wanted + 1, rtol=1e-12, atol=1e-12)
+
+
+def test_masked_steps_keep_the_state_and_pass_gradients_through(rng):
+    case = Sequence(rng, (3, 6, 2, 5), mask="all masked")
+    states, last, _, _ = case.forward()
+    np.testing.assert_array_equal(states, np.broadcast_to(case.start, states.shape))
+    np.testing.assert_array_equal(last, case.start)
+    dx, dstart, *weights = case.backward()
+    np.testing.assert_allclose(dstart, case.dy.sum(axis=0) + case.dlast, rtol=1e-13)
+    for gradient in (dx, *weights):
+        assert not gradient.any()
+
+
+def test_gru_kernels_refuse_shapes_that_do_not_agree(rng):
+    case = Sequence(rng, (3, 4, 2, 5))
+    case.recurrent = np.ones((5, 14))
+    with pytest.raises(ValueError, match="shapes do not agree"):
+        case.forward()
+    case = Sequence(rng, (3, 4, 2, 5))
+    case.dy = case.dy[:3]
+    with pytest.raises(ValueError, match="shapes do not agree"):
+        case.backward()
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1, 1, 1), (1, 4, 3), (6, 5, 1), (7, 1, 9)])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_dense(rng, rows, inputs, outputs, use_bias):
+    x, kernel = rng.standard_normal((rows, inputs)), rng.standard_normal((inputs, outputs))
+    bias = rng.standard_normal(outputs) if use_bias else None
+    dy = rng.standard_normal((rows, outputs))
+    y, dx = np.full((rows, outputs), np.nan), np.full((rows, inputs), np.nan)
+    dkernel, dbias = np.zeros_like(kernel), np.zeros(outputs) if use_bias else None
+
+    def loss():
+        _kernels.dense_forward(x, kernel, bias, y)
+        return float((y * dy).sum())
+
+    loss()
+    np.testing.assert_allclose(y, x @ kernel + (bias if use_bias else 0), rtol=1e-12, atol=1e-12)
+    _kernels.dense_backward(x, kernel, dy, dx, dkernel, dbias)
+    np.testing.assert_allclose(dx, dy @ kernel.T, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(dkernel, x.T @ dy, rtol=1e-12, atol=1e-12)
+    check_gradient(loss, x, dx, rng)
+    check_gradient(loss, kernel, dkernel, rng)
+    if use_bias:
+        np.testing.assert_allclose(dbias, dy.sum(axis=0), rtol=1e-12, atol=1e-12)
+        check_gradient(loss, bias, dbias, rng)
+
+
+@pytest.fixture
+def steps(rng):
+    """Parameters, and the gradients of ten steps."""
+    return rng.standard_normal(101), list(rng.standard_normal((10, 101)))
+
+
+def agree(theta, expected):
+    np.testing.assert_allclose(theta, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0, False), (0.9, False), (0.9, True)])
+def test_sgd(isa, steps, momentum, nesterov):
+    theta, grads = steps
+    expected = twin.sgd(theta, grads, 0.1, momentum, nesterov)
+    velocity = np.zeros_like(theta) if momentum else None
+    for grad in grads:
+        _kernels.sgd(theta, grad, velocity, 0.1, momentum, nesterov)
+    agree(theta, expected)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+@pytest.mark.parametrize("centered", [False, True])
+def test_rmsprop(isa, steps, momentum, centered):
+    theta, grads = steps
+    expected = twin.rmsprop(theta, grads, 0.01, 0.9, momentum, 1e-7, centered)
+    square, mean, velocity = (np.zeros_like(theta) for _ in range(3))
+    optional = (mean if centered else None, velocity if momentum else None)
+    for grad in grads:
+        _kernels.rmsprop(theta, grad, square, *optional, 0.01, 0.9, momentum, 1e-7)
+    agree(theta, expected)
+
+
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adam(isa, steps, amsgrad):
+    theta, grads = steps
+    expected = twin.adam(theta, grads, 0.01, 0.9, 0.99, 1e-7, amsgrad)
+    m, v, most = (np.zeros_like(theta) for _ in range(3))
+    for t, grad in enumerate(grads, 1):
+        rate = 0.01 * np.sqrt(1 - 0.99**t) / (1 - 0.9**t)
+        _kernels.adam(theta, grad, m, v, most if amsgrad else None, rate, 0.9, 0.99, 1e-7)
+    agree(theta, expected)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_sigmoid_and_tanh_are_within_4_ulp(isa, dtype):
+    x = np.concatenate([np.linspace(-750, 750, 200_001), np.geomspace(1e-300, 800, 100_000)])
+    x = np.concatenate([x, -x, [0.0, -0.0]])
+    x = x.astype(dtype)
+    exact = x.astype(np.longdouble)
+    y = np.empty_like(x)
+    for kernel, function in ((_kernels.sigmoid, twin.sigmoid), (_kernels.tanh, np.tanh)):
+        kernel(x, y)
+        with np.errstate(over="ignore", under="ignore"):
+            expected = function(exact)
+            rounded = expected.astype(dtype)
+        assert (abs(y - expected) <= 4 * np.spacing(abs(rounded))).all()
+    assert np.signbit(y[-1]), "tanh(-0) is -0"
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_sigmoid_and_tanh_of_infinity_and_nan(isa, dtype):
+    x = np.array([np.inf, -np.inf, np.nan] * 7, dtype)
+    y = np.empty_like(x)
+    _kernels.sigmoid(x, y)
+    np.testing.assert_array_equal(y, [1, 0, np.nan] * 7)
+    _kernels.tanh(x, y)
+    np.testing.assert_array_equal(y, [1, -1, np.nan] * 7)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_all_finite_and_norm(isa, rng, dtype):
+    x = rng.standard_normal(100).astype(dtype)
+    assert _kernels.all_finite(x)
+    assert _kernels.norm(x) == pytest.approx(np.linalg.norm(x))
+    assert _kernels.all_finite(x[:0])
+    assert _kernels.norm(x[:0]) == 0
+    for bad, place in itertools.product((np.nan, np.inf, -np.inf), (0, 50, 99)):
+        y = x.copy()
+        y[place] = bad
+        assert not _kernels.all_finite(y)
+    assert _kernels.all_finite(np.full(3, np.finfo(dtype).max, dtype))
+
+
+def test_levels():
+    assert _kernels.isa() in _kernels.isa_levels()
+    with pytest.raises(ValueError, match=r"CGRU_ISA.*got 'v99'"):
+        _kernels.set_isa("v99")
