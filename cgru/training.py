@@ -223,7 +223,7 @@ class Trainer(Layer):
         else:
             data = self._batch(x, y, sample_weight, class_weight)
             if split:
-                cut = int(len(data.x) * (1 - split))
+                cut = min(int(len(data.x) * (1 - split)), len(data.x) - 1)
                 if cut == 0:
                     raise ValueError(
                         f"validation_split: {split} of {len(data.x)} samples leaves none to train on"
