@@ -17,7 +17,12 @@ class BuildKernels(build_ext):
     def build_extensions(self) -> None:
         if self.compiler.compiler_type == "unix":
             for extension in self.extensions:
-                extension.extra_compile_args = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"]
+                extension.extra_compile_args = [
+                    "-O3",
+                    "-g0",
+                    "-fno-math-errno",
+                    "-fno-trapping-math",
+                ]
         super().build_extensions()
 
 

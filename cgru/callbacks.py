@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 Logs = dict[str, float]
@@ -23,13 +25,13 @@ class Callback:
     """
 
     model: Any = None
-    params: dict[str, Any] = {}
+    params: Mapping[str, Any] = MappingProxyType({})
 
     def set_model(self, model: Any) -> None:
         """Called before training with the model."""
         self.model = model
 
-    def set_params(self, params: dict[str, Any]) -> None:
+    def set_params(self, params: Mapping[str, Any]) -> None:
         """Called before training with its parameters."""
         self.params = params
 

@@ -109,8 +109,7 @@ if os.environ.get("CGRU_NUM_THREADS"):
         set_num_threads(int(os.environ["CGRU_NUM_THREADS"]))
     except ValueError:
         raise ValueError(
-            "CGRU_NUM_THREADS: expected an integer >= 1, got "
-            f"{os.environ['CGRU_NUM_THREADS']!r}"
+            f"CGRU_NUM_THREADS: expected an integer >= 1, got {os.environ['CGRU_NUM_THREADS']!r}"
         ) from None
 
 

@@ -14,12 +14,16 @@ class Batch(NamedTuple):
     """Inputs, targets and sample weights of the same length; all but x may be None."""
 
     x: np.ndarray
-    y: np.ndarray | None = None
+    y: Any = None
     sample_weight: np.ndarray | None = None
 
     def take(self, index: Any) -> Batch:
         """The samples at `index`, an array of indices or a slice."""
-        return Batch(*(None if part is None else part[index] for part in self))
+        return Batch(
+            self.x[index],
+            None if self.y is None else self.y[index],
+            None if self.sample_weight is None else self.sample_weight[index],
+        )
 
 
 class ArrayBatches:

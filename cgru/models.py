@@ -132,7 +132,7 @@ class Sequential(Trainer):
         mask: np.ndarray | None = None,
         needs_input_grad: bool = True,
     ) -> tuple[np.ndarray, Backward]:
-        backwards = []
+        backwards: list[Backward] = []
         for layer in self.layers:
             context = dict(
                 training=training,
@@ -171,14 +171,18 @@ class Sequential(Trainer):
         Examples
         --------
         >>> model = cgru.Sequential(
-        ...     [cgru.Input((None, 3)), cgru.layers.GRU(4, name="gru"), cgru.layers.Dense(1)],
+        ...     [
+        ...         cgru.Input((None, 3)),
+        ...         cgru.layers.GRU(4, name="gru"),
+        ...         cgru.layers.Dense(1, name="dense"),
+        ...     ],
         ...     name="forecast",
         ... )
-        >>> model.summary()  # doctest: +ELLIPSIS
+        >>> model.summary()
         Model: forecast
         Layer (type)                  Output shape              Parameters
         gru (GRU)                     (None, 4)                        108
-        dense... (Dense)              (None, 1)                          5
+        dense (Dense)                 (None, 1)                          5
         Total parameters: 113 (452 bytes), trainable: 113
         """
         if not self.built:

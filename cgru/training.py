@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import functools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -104,9 +105,7 @@ class Trainer(Layer):
 
     # ---- Compiling ----
 
-    def compile(
-        self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None
-    ) -> None:
+    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None) -> None:
         """Choose how to train.
 
         Parameters
@@ -218,7 +217,7 @@ class Trainer(Layer):
                     "gives (x, y, sample_weight) itself, and takes validation_data"
                 )
             batches = IterableBatches(
-                x, lambda *parts: self._batch(*parts, class_weight=class_weight), steps_per_epoch
+                x, functools.partial(self._batch, class_weight=class_weight), steps_per_epoch
             )
         else:
             data = self._batch(x, y, sample_weight, class_weight)
@@ -226,7 +225,8 @@ class Trainer(Layer):
                 cut = min(int(len(data.x) * (1 - split)), len(data.x) - 1)
                 if cut == 0:
                     raise ValueError(
-                        f"validation_split: {split} of {len(data.x)} samples leaves none to train on"
+                        f"validation_split: {split} of {len(data.x)} samples leaves none to "
+                        "train on"
                     )
                 validation = self._array_batches(data.take(slice(cut, None)), batch_size)
                 data = data.take(slice(cut))

@@ -31,5 +31,5 @@ def set_random_seed(seed: int) -> None:
     if _checks.integer("seed", seed, 0) >= 2**32:
         raise ValueError(f"seed: expected an integer below 2**32, got {seed}")
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 (whoever draws the old way repeats too)
     _random.set_seed(seed)

@@ -1,8 +1,9 @@
-"""Bad input: an error that says what was wrong, before anything is changed; odd input that works."""
+"""Bad input gives an error before anything is changed; odd input works."""
 
-import cgru
 import numpy as np
 import pytest
+
+import cgru
 from cgru import layers, losses, metrics, optimizers
 
 X = np.random.default_rng(1).standard_normal((20, 6, 3)).astype("f4")
@@ -65,7 +66,9 @@ def test_bad_data_changes_nothing(x, y, error, message):
     assert model.history is None
 
 
-@pytest.mark.parametrize("case", [c for c in BAD if c[3].startswith("x: ")], ids=lambda v: v[3][:40])
+@pytest.mark.parametrize(
+    "case", [c for c in BAD if c[3].startswith("x: ")], ids=lambda v: v[3][:40]
+)
 def test_bad_data_for_predict(case):
     x, _, error, message = case
     for method in (compiled().predict, compiled().predict_on_batch):

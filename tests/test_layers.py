@@ -1,11 +1,12 @@
 """Layers: shapes, options, states, and gradients by finite differences."""
 
-import cgru
 import numpy as np
 import pytest
+from numeric import check_gradient
+
+import cgru
 from cgru import activations, layers
 from cgru.layers.base import CONTEXT
-from numeric import check_gradient
 
 ACTIVATIONS = [
     "linear", "sigmoid", "tanh", "softmax", "relu", "elu", "softplus", "softsign", "silu",
@@ -110,9 +111,7 @@ def test_gru_in_numpy_equals_the_kernel(rng, options, masked):
     else:
         fast_y, slow_y = (fast_y,), (slow_y,)
     gradients = zip(fast_backward(dy), slow_backward(dy), strict=True)
-    weights = zip(
-        [w.grad for w in fast.weights], [w.grad for w in slow.weights], strict=True
-    )
+    weights = zip([w.grad for w in fast.weights], [w.grad for w in slow.weights], strict=True)
     for got, wanted in [*zip(fast_y, slow_y, strict=True), *gradients, *weights]:
         np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
 

@@ -1,10 +1,11 @@
 """Losses and metrics: values by hand, gradients by finite differences."""
 
-import cgru
 import numpy as np
 import pytest
-from cgru import losses, metrics
 from numeric import check_gradient
+
+import cgru
+from cgru import losses, metrics
 
 
 def cases(rng):

@@ -1,14 +1,16 @@
 """Building, fitting, evaluating and predicting."""
 
 import inspect
+import itertools
 import sys
 import threading
 
-import cgru
 import numpy as np
 import pytest
-from cgru import callbacks, layers, optimizers
 from numeric import check_gradient
+
+import cgru
+from cgru import callbacks, layers, optimizers
 
 
 def small_model(outputs=1, activation=None, dtype=None, build=True, **options):
@@ -195,8 +197,7 @@ def test_iterables_of_batches(data):
         elif kind == "generator":
             model.fit((batch for batch in batches * 2), epochs=2, steps_per_epoch=5)
         else:
-            endless = iter(lambda: batches[0], None)
-            model.fit(endless, epochs=2, steps_per_epoch=5)
+            model.fit(itertools.repeat(batches[0]), epochs=2, steps_per_epoch=5)
         theta[kind] = model.theta
     np.testing.assert_array_equal(theta["list"], theta["arrays"])
     np.testing.assert_array_equal(theta["generator"], theta["arrays"])

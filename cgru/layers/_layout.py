@@ -18,14 +18,14 @@ def is_time_major(x: np.ndarray) -> bool:
 
 
 def time_major(x: np.ndarray) -> np.ndarray:
-    """x [batch, time, ...] as a contiguous [time, batch, ...], copied only if it is not so yet."""
+    """X [batch, time, ...] as a contiguous [time, batch, ...], copied only if it is not so yet."""
     return np.ascontiguousarray(x.swapaxes(0, 1))
 
 
 def as_rows(
     x: np.ndarray, like: np.ndarray | None = None
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """x as a contiguous matrix [rows, features], and the way back for a matrix of as many rows.
+    """X as a contiguous matrix [rows, features], and the way back for a matrix of as many rows.
 
     The rows are in the order of `like`'s memory (by default x's own), so that matrices made from
     two arrays of one layer match row by row.

@@ -75,7 +75,7 @@ class Layer:
         parameters = inspect.signature(cls.forward).parameters
         cls._accepts = tuple(name for name in CONTEXT if name in parameters)
         if "build" in vars(cls):
-            cls.build = _checked_build(cls.build)  # type: ignore[method-assign]
+            cls.build = _checked_build(cls.build)  # type: ignore[assignment, method-assign]
 
     def __init__(
         self, *, name: str | None = None, dtype: Any = None, trainable: bool = True
@@ -259,8 +259,7 @@ class Layer:
             values = _checks.numbers(f"weights, {variable.path}", array)
             if values.shape != variable.shape:
                 raise ValueError(
-                    f"weights, {variable.path}: expected shape {variable.shape}, "
-                    f"got {values.shape}"
+                    f"weights, {variable.path}: expected shape {variable.shape}, got {values.shape}"
                 )
             fitting.append(values)
         for variable, values in zip(self.weights, fitting, strict=True):

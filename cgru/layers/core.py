@@ -68,9 +68,7 @@ class Dense(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def forward(
-        self, x: np.ndarray, needs_input_grad: bool = True
-    ) -> tuple[np.ndarray, Backward]:
+    def forward(self, x: np.ndarray, needs_input_grad: bool = True) -> tuple[np.ndarray, Backward]:
         rows, restore = as_rows(x.astype(self._dtype, copy=False))
         kernel, bias = self.kernel, self.bias
         values = np.empty((len(rows), self.units), self._dtype)

@@ -212,7 +212,7 @@ def _kernel_sequence(
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)
     h = np.empty((time + 1, batch, units), dtype)
     h[first] = 0 if start is None else start
-    gates: np.ndarray | None = np.empty((time, batch, 4 * units), dtype)
+    gates = np.empty((time, batch, 4 * units), dtype)
     work = np.empty((batch + 2, 3 * units), dtype)
     _kernels.gru_forward(
         x,
@@ -226,16 +226,18 @@ def _kernel_sequence(
         work[:batch],
     )
 
+    used = False
+
     def backward(
         dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool
     ) -> tuple[np.ndarray | None, np.ndarray]:
-        nonlocal gates
-        if gates is None:
+        nonlocal used
+        if used:
             raise RuntimeError(
                 f"{layer.name}: backward may be called once for each forward pass: it turns the "
                 "gates into their gradients in place"
             )
-        dgates, gates = gates, None
+        used = True
         dx = np.empty_like(x) if needs_input_grad else None
         dbias = np.zeros(bias_shape, dtype) if layer.bias is None else layer.bias.grad
         _kernels.gru_backward(
@@ -245,7 +247,7 @@ def _kernel_sequence(
             steps_mask,
             reverse,
             h,
-            dgates,
+            gates,
             None if dh is None else np.ascontiguousarray(dh, dtype),
             dlast,
             dx,

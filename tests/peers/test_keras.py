@@ -8,9 +8,10 @@ import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 
-import cgru
 import numpy as np
 import pytest
+
+import cgru
 from cgru import layers
 
 keras = pytest.importorskip("keras")

@@ -1,8 +1,9 @@
 """Outputs and gradients agree with PyTorch's nn.GRU (which is reset_after=True)."""
 
-import cgru
 import numpy as np
 import pytest
+
+import cgru
 from cgru import layers
 
 torch = pytest.importorskip("torch")

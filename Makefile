@@ -1,0 +1,47 @@
+# Each command sets up what it needs in its own virtual environment; .venv is shared by all.
+PYTHON ?= python3
+BIN := .venv/bin
+SOURCES := setup.py pyproject.toml $(shell find cgru -name '*.py' -o -name '*.pyx' -o -name '*.pyi' -o -name '*.h' -o -name '*.csv')
+
+.PHONY: help demo test lint docs peers bench clean
+help:
+	@echo "make demo   forecast sunspots, read digits: results and a picture in demo/"
+	@echo "make test   the tests, against the installed package"
+	@echo "make lint   ruff and mypy"
+	@echo "make docs   the documentation, in docs/_build/html"
+	@echo "make peers  the comparisons of results with PyTorch and Keras"
+	@echo "make bench  the comparison of speed with PyTorch"
+
+# The package as users get it: built in isolation, installed, not linked to the sources.
+.venv/installed: $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade .
+	touch $@
+
+# What each extra asks for, once it is needed.
+.venv/extra-%: .venv/installed pyproject.toml
+	$(BIN)/python -m pip install --quiet '.[$*]'
+	touch $@
+
+demo: .venv/extra-demo
+	$(BIN)/python examples/demo.py --output demo
+
+test: .venv/extra-test
+	$(BIN)/pytest --quiet
+
+lint: .venv/extra-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: .venv/extra-docs
+	$(BIN)/sphinx-build -W --keep-going --fresh-env docs docs/_build/html
+
+peers: .venv/extra-peers .venv/extra-test
+	$(BIN)/pytest --quiet -rs tests/peers
+
+bench: .venv/extra-peers
+	$(BIN)/python benchmarks/bench.py
+
+clean:
+	rm -rf .venv build demo docs/_build docs/auto_tutorials *.egg-info cgru/*.so cgru/_kernels.c

@@ -1,0 +1,78 @@
+"""Types of the compiled kernels; their docstrings are in _kernels.pyx."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float = NDArray[np.floating[Any]]
+Mask = NDArray[np.uint8]
+
+def isa_levels() -> list[str]: ...
+def isa() -> str: ...
+def set_isa(name: str) -> None: ...
+def dense_forward(x: Float, kernel: Float, bias: Float | None, y: Float) -> None: ...
+def dense_backward(
+    x: Float, kernel: Float, dy: Float, dx: Float | None, dkernel: Float, dbias: Float | None
+) -> None: ...
+def gru_forward(
+    x: Float,
+    kernel: Float,
+    recurrent_kernel: Float,
+    bias: Float,
+    mask: Mask | None,
+    reverse: bool,
+    h: Float,
+    gates: Float,
+    work: Float,
+) -> None: ...
+def gru_backward(
+    x: Float,
+    kernel: Float,
+    recurrent_kernel: Float,
+    mask: Mask | None,
+    reverse: bool,
+    h: Float,
+    gates: Float,
+    dy: Float | None,
+    dh: Float,
+    dx: Float | None,
+    dkernel: Float,
+    drecurrent_kernel: Float,
+    dbias: Float,
+    work: Float,
+) -> None: ...
+def sgd(
+    theta: Float,
+    grad: Float,
+    velocity: Float | None,
+    learning_rate: float,
+    momentum: float,
+    nesterov: bool,
+) -> None: ...
+def rmsprop(
+    theta: Float,
+    grad: Float,
+    square: Float,
+    mean: Float | None,
+    velocity: Float | None,
+    learning_rate: float,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> None: ...
+def adam(
+    theta: Float,
+    grad: Float,
+    m: Float,
+    v: Float,
+    v_max: Float | None,
+    step_size: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None: ...
+def norm(x: Float) -> float: ...
+def all_finite(x: Float) -> bool: ...
+def sigmoid(x: Float, y: Float) -> None: ...
+def tanh(x: Float, y: Float) -> None: ...

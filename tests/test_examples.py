@@ -1,0 +1,28 @@
+"""The examples do what the documentation says of them."""
+
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+if not EXAMPLES.exists():
+    pytest.skip("the examples are not here", allow_module_level=True)
+
+
+def test_sunspots_are_forecast_much_better_than_by_persistence():
+    results = runpy.run_path(str(EXAMPLES / "sunspots.py"))
+    years, numbers, forecast = (results[key] for key in ("years", "numbers", "forecast"))
+    target, observed, persistence = years[12:], numbers[12:], numbers[11:-1]
+    for first, last in ((1921, 1955), (1956, 1979)):
+        span = (target >= first) & (target <= last)
+        error = np.square(forecast - observed)[span].mean()
+        assert error < 0.5 * np.square(persistence - observed)[span].mean()
+
+
+def test_digits_are_read_with_at_least_97_percent():
+    pytest.importorskip("sklearn")
+    results = runpy.run_path(str(EXAMPLES / "digits.py"))
+    assert len(results["y_test"]) == 450
+    assert results["accuracy"] >= 0.97

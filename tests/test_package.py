@@ -1,0 +1,172 @@
+"""What the package does to the process it is imported into, and how its rooms connect."""
+
+import ast
+import inspect
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cgru
+from cgru import _kernels
+
+PACKAGE = Path(cgru.__file__).parent
+
+# What may be imported from where: a module may import those of its own line and of lines above.
+ORDER = [
+    ["_kernels"],
+    ["_checks"],
+    ["config", "_random", "activations", "variables"],
+    ["initializers"],
+    ["layers.base", "layers._layout"],
+    ["layers._gru_steps", "layers.core", "layers.recurrent", "layers.regularization", "layers"],
+    ["losses", "metrics", "optimizers", "callbacks", "data"],
+    ["training"],
+    ["models"],
+    ["utils", "datasets", "datasets.sunspots"],
+    [""],
+]
+LEVEL = {f"cgru.{m}".rstrip("."): i for i, row in enumerate(ORDER) for m in row}
+
+
+def python(code, **environment):
+    """Standard output of a fresh interpreter."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("CGRU")} | environment
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def imports(path):
+    """The cgru modules that a file imports when it is imported itself."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cgru"):
+            for alias in node.names:
+                name = f"{node.module}.{alias.name}"
+                yield name if name in LEVEL else node.module
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.startswith("cgru"))
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.name)
+def test_imports_run_one_way(path):
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    module = ".".join(part for part in parts if part != "__init__")
+    assert module in LEVEL, f"{module} has no place in the order yet"
+    for imported in imports(path):
+        assert LEVEL[imported] <= LEVEL[module], f"{module} imports {imported}"
+
+
+FENV = """
+import ctypes
+libm = ctypes.CDLL(None)
+def state():
+    buffer = ctypes.create_string_buffer(256)
+    assert libm.fegetenv(buffer) == 0
+    # The x87 control word, and MXCSR without the flags that any arithmetic raises.
+    return buffer.raw[:2], int.from_bytes(buffer.raw[28:32], "little") & ~0x3F
+import numpy, scipy.linalg
+before = state()
+tiny = numpy.float32(1e-40)
+assert tiny * numpy.float32(0.5) > 0
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64",
+    reason="knows where glibc puts the state on x86-64 only",
+)
+def test_the_floating_point_state_stays_as_it_is():
+    """Rounding, flush-to-zero, denormals-are-zero and exception masks, by import and by use."""
+    use = """
+import cgru
+assert state() == before, "changed by import"
+model = cgru.Sequential([cgru.layers.GRU(3), cgru.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(numpy.ones((4, 5, 2)), numpy.ones(4))
+assert state() == before, "changed by fit"
+assert tiny * numpy.float32(0.5) > 0
+"""
+    python(FENV + use)
+
+
+def test_import_loads_little():
+    code = """
+import sys, numpy, scipy.linalg
+from scipy.linalg import cython_blas
+before = set(sys.modules)
+import cgru
+print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+"""
+    new = set(python(code).split()) - set(sys.stdlib_module_names)
+    assert {name for name in new if not name.startswith("_cy")} == {"cgru"}
+
+
+def test_import_takes_little_time():
+    code = """
+import time, numpy, scipy.linalg
+start = time.perf_counter()
+import cgru
+print(time.perf_counter() - start)
+"""
+    assert min(float(python(code)) for _ in range(5)) < 0.1
+
+
+def test_show_config(capsys):
+    assert cgru.show_config() is None
+    out = capsys.readouterr().out
+    facts = cgru.show_config(mode="dicts")
+    for name in ("cgru", "NumPy", "SciPy", "BLAS", "instruction set", "threads"):
+        assert name in out
+        assert facts[name] in out
+    assert cgru.__version__ in out
+    with pytest.raises(ValueError, match="mode: expected"):
+        cgru.show_config("yaml")
+
+
+def test_the_instruction_level_can_be_chosen():
+    code = "import cgru; print(cgru.show_config('dicts')['instruction set'])"
+    assert python(code).startswith(_kernels.isa_levels()[-1])
+    for level in _kernels.isa_levels():
+        assert python(code, CGRU_ISA=level).startswith(level)
+    with pytest.raises(AssertionError, match="CGRU_ISA"):
+        python(code, CGRU_ISA="v99")
+
+
+def test_the_number_of_threads_can_be_chosen():
+    code = "import cgru; print(cgru.get_num_threads())"
+    for name in ("CGRU_NUM_THREADS", "OMP_NUM_THREADS"):
+        assert python(code, **{name: "1"}) == "1"
+    with pytest.raises(AssertionError, match="CGRU_NUM_THREADS: expected an integer >= 1"):
+        python(code, CGRU_NUM_THREADS="many")
+
+
+def test_stubs_are_complete():
+    tree = ast.parse((PACKAGE / "_kernels.pyi").read_text())
+    stubs = {
+        node.name: [a.arg for a in node.args.args]
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef)
+    }
+    functions = {
+        name: value
+        for name, value in vars(_kernels).items()
+        if not name.startswith("_") and callable(value) and not inspect.isclass(value)
+    }
+    assert stubs.keys() == functions.keys()
+    for name, arguments in stubs.items():
+        assert functions[name].__code__.co_varnames[: len(arguments)] == tuple(arguments), name
+
+
+def test_version_is_that_of_the_installed_package():
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        assert version("cgru") == cgru.__version__
+    except PackageNotFoundError:
+        pytest.skip("not installed")
