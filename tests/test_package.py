@@ -36,7 +36,12 @@ def python(code, **environment):
     """Standard output of a fresh interpreter."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("CGRU")} | environment
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=env, check=False
+        [sys.executable, "-c", code],
+        cwd=PACKAGE.parent,  # the package under test, not one that lies in this directory
+        capture_output=True,
+        text=True,
+        env=env,
+        check=False,
     )
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
