@@ -12,8 +12,9 @@ import statistics
 import time
 import warnings
 
-import cgru
 import numpy as np
+
+import cgru
 
 GRID = [
     (1, 1, 32, 64),

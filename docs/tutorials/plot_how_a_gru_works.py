@@ -11,9 +11,10 @@ Here are its four equations on a network that forecasts the yearly sunspot numbe
 line of code that computes it, and a figure of what it does.
 """
 
-import cgru
 import matplotlib.pyplot as plt
 import numpy as np
+
+import cgru
 
 # %%
 # A trained network
@@ -177,8 +178,8 @@ plt.show()
 # --------------------
 # With z near 1, h is handed on unchanged, and so is the gradient of the loss on its way back: it is
 # multiplied by z instead of by a matrix and a derivative at every step. That is what cures the
-# vanishing gradient of a plain recurrent network. How long a unit remembers can be read off z: after
-# k steps the product of its gates is left of a state.
+# vanishing gradient of a plain recurrent network. How long a unit remembers can be read off z:
+# after k steps the product of its gates is left of a state.
 
 half_life = np.log(0.5) / np.log(record["update gate z"][shown].mean(axis=0))
 order = np.argsort(half_life)
