@@ -1,6 +1,5 @@
 """Builds the one compiled module; everything else is in pyproject.toml."""
 
-import numpy as np  # noqa: F401  (a build requirement: SciPy's Cython BLAS needs it)
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext

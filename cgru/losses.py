@@ -134,7 +134,29 @@ class MeanAbsoluteError(Loss):
         return np.abs(d).mean(axis=-1), np.sign(d) * d.dtype.type(1 / d.shape[-1])
 
 
-class BinaryCrossentropy(Loss):
+class _Crossentropy(Loss):
+    """Targets that are probabilities."""
+
+    def __init__(
+        self, from_logits: bool = False, label_smoothing: float = 0.0, name: str | None = None
+    ) -> None:
+        super().__init__(name)
+        self.from_logits = bool(from_logits)
+        self.label_smoothing = _checks.real("label_smoothing", label_smoothing, 0, 1)
+
+    def prepare(
+        self, y: Any, output_shape: tuple[int, ...], dtype: np.dtype, argument: str = "y"
+    ) -> np.ndarray:
+        targets = super().prepare(y, output_shape, dtype, argument)
+        if targets.min() < 0 or targets.max() > 1:
+            raise ValueError(
+                f"{argument}: expected targets between 0 and 1, got values from "
+                f"{targets.min():g} to {targets.max():g}"
+            )
+        return targets
+
+
+class BinaryCrossentropy(_Crossentropy):
     """Cross-entropy of yes-or-no targets, averaged over the last axis.
 
     Parameters
@@ -152,18 +174,6 @@ class BinaryCrossentropy(Loss):
     0.6931
     """
 
-    def __init__(
-        self, from_logits: bool = False, label_smoothing: float = 0.0, name: str | None = None
-    ) -> None:
-        super().__init__(name)
-        self.from_logits = bool(from_logits)
-        self.label_smoothing = _checks.real("label_smoothing", label_smoothing, 0, 1)
-
-    def prepare(
-        self, y: Any, output_shape: tuple[int, ...], dtype: np.dtype, argument: str = "y"
-    ) -> np.ndarray:
-        return _probabilities(super().prepare(y, output_shape, dtype, argument), argument)
-
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         count = y_pred.shape[-1]
         t = y_true * (1 - self.label_smoothing) + self.label_smoothing / 2
@@ -177,7 +187,7 @@ class BinaryCrossentropy(Loss):
         return values.mean(axis=-1), (grad / count).astype(y_pred.dtype, copy=False)
 
 
-class CategoricalCrossentropy(Loss):
+class CategoricalCrossentropy(_Crossentropy):
     """Cross-entropy of one-hot targets over the last axis.
 
     Parameters
@@ -195,18 +205,11 @@ class CategoricalCrossentropy(Loss):
     0.6931
     """
 
-    def __init__(
-        self, from_logits: bool = False, label_smoothing: float = 0.0, name: str | None = None
-    ) -> None:
-        super().__init__(name)
-        self.from_logits = bool(from_logits)
-        self.label_smoothing = _checks.real("label_smoothing", label_smoothing, 0, 1)
-
     def prepare(
         self, y: Any, output_shape: tuple[int, ...], dtype: np.dtype, argument: str = "y"
     ) -> np.ndarray:
         try:
-            return _probabilities(super().prepare(y, output_shape, dtype, argument), argument)
+            return super().prepare(y, output_shape, dtype, argument)
         except ValueError as error:
             if np.shape(y) in (output_shape[:-1], (*output_shape[:-1], 1)):
                 raise ValueError(
@@ -302,15 +305,6 @@ def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities kept off 0 and 1, and where that changed nothing."""
     clipped = np.clip(p, p.dtype.type(EPSILON), p.dtype.type(1 - EPSILON))
     return clipped, clipped == p
-
-
-def _probabilities(targets: np.ndarray, argument: str) -> np.ndarray:
-    if targets.min() < 0 or targets.max() > 1:
-        raise ValueError(
-            f"{argument}: expected targets between 0 and 1, got values from {targets.min():g} "
-            f"to {targets.max():g}"
-        )
-    return targets
 
 
 _NAMES = _checks.names_of(

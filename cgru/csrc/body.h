@@ -81,6 +81,21 @@ static inline REAL NAME(tanh)(REAL x)
     return NAME(from_bits)((NAME(to_bits)(y) & ~sign) | (NAME(to_bits)(x) & sign));
 }
 
+/* The start of a row's backward pass.  The loss's own gradient at this step's output joins what
+ * comes back from later steps; a masked step passes that on and has no gradients itself. */
+static inline int NAME(step_counts)(ptrdiff_t units, int kept, const REAL *dy, REAL *gates,
+                                    REAL *dh)
+{
+    if (dy) {
+        VECTOR_LOOP
+        for (ptrdiff_t j = 0; j < units; ++j)
+            dh[j] += dy[j];
+    }
+    if (!kept)
+        memset(gates, 0, 4 * units * sizeof(REAL));
+    return kept;
+}
+
 /* ---- GRU, reset_after=True ---------------------------------------------------------------- */
 
 /* One step of `rows` sequences.  bias [2][3 units] (input row, recurrent row); mask [rows] or NULL:
@@ -138,14 +153,8 @@ static void NAME(gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t 
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
         REAL *carry = dh + units * i;
-        if (dy)
-            VECTOR_LOOP
-            for (ptrdiff_t j = 0; j < units; ++j)
-                carry[j] += dy[units * i + j];
-        if (mask && !mask[i]) {
-            memset(gate_n, 0, 4 * units * sizeof(REAL));
+        if (!NAME(step_counts)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n, carry))
             continue;
-        }
         VECTOR_LOOP
         for (ptrdiff_t j = 0; j < units; ++j) {
             const REAL n = gate_n[j], z = gate_z[j], r = gate_r[j], u = gate_u[j];
@@ -223,14 +232,8 @@ static void NAME(cho_update_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t
         const REAL *old = h_prev + units * i;
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *carry = dh + units * i;
-        if (dy)
-            VECTOR_LOOP
-            for (ptrdiff_t j = 0; j < units; ++j)
-                carry[j] += dy[units * i + j];
-        if (mask && !mask[i]) {
-            memset(gate_n, 0, 4 * units * sizeof(REAL));
+        if (!NAME(step_counts)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n, carry))
             continue;
-        }
         VECTOR_LOOP
         for (ptrdiff_t j = 0; j < units; ++j) {
             const REAL n = gate_n[j], z = gate_z[j], d = carry[j];

@@ -138,6 +138,15 @@ class Layer:
         self._variables.append(variable)
         return variable
 
+    def check_axes(self, argument: str, shape: Shape, fits: bool, axes: str) -> None:
+        """Raise a ValueError unless `shape` fits `axes`, and the kernel of a built layer."""
+        if not fits or shape[-1] is None:
+            raise ValueError(f"{argument}: {self.name} expects {axes}, got shape {shape}")
+        if self.built and shape[-1] != (features := self._variables[0].shape[0]):
+            raise ValueError(
+                f"{argument}: {self.name} was built for {features} features, got shape {shape}"
+            )
+
     # ---- Using a layer ----
 
     def ensure_built(self, input_shape: Shape) -> None:

@@ -47,15 +47,7 @@ class Dense(Layer):
         self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
 
     def check_input(self, shape: Shape, argument: str = "x") -> None:
-        if len(shape) < 2 or shape[-1] is None:
-            raise ValueError(
-                f"{argument}: {self.name} expects [batch, ..., features], got shape {shape}"
-            )
-        if self.built and shape[-1] != self.kernel.shape[0]:
-            raise ValueError(
-                f"{argument}: {self.name} was built for {self.kernel.shape[0]} features, "
-                f"got shape {shape}"
-            )
+        self.check_axes(argument, shape, len(shape) >= 2, "[batch, ..., features]")
 
     def build(self, input_shape: Shape) -> None:
         features = input_shape[-1]

@@ -118,15 +118,7 @@ class GRU(Layer):
         return initializer
 
     def check_input(self, shape: Shape, argument: str = "x") -> None:
-        if len(shape) != 3 or shape[-1] is None:
-            raise ValueError(
-                f"{argument}: {self.name} expects [batch, time, features], got shape {shape}"
-            )
-        if self.built and shape[-1] != self.kernel.shape[0]:
-            raise ValueError(
-                f"{argument}: {self.name} was built for {self.kernel.shape[0]} features, "
-                f"got shape {shape}"
-            )
+        self.check_axes(argument, shape, len(shape) == 3, "[batch, time, features]")
 
     def build(self, input_shape: Shape) -> None:
         features = input_shape[-1]

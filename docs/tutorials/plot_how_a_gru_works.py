@@ -32,6 +32,38 @@ model.fit(windows[:209], root[12:221], epochs=150)
 print(f"mean squared error to 1920: {model.evaluate(windows[:209], root[12:221]):.4f}")
 
 # %%
+# Then it reads the whole series in one go, and we keep its state after every year.
+
+reader = cgru.layers.GRU(8, return_sequences=True)
+reader.build((None, None, 1))
+reader.set_weights(gru.get_weights())
+x = root[:, np.newaxis]  # [year, feature]
+states = reader(x[np.newaxis])[0]  # [year, unit]
+h = np.vstack([np.zeros(8), states[:-1]])  # the state before each year
+shown = (years >= 1880) & (years <= 1935)
+
+
+def draw(values, title, lowest):
+    """Eight units over five solar cycles."""
+    figure, axes = plt.subplots(2, 1, figsize=(8, 3.2), sharex=True, layout="constrained")
+    axes[0].plot(years[shown], numbers[shown], color="0.3")
+    axes[0].set(ylabel="sunspots", title=title)
+    span = (years[shown][0] - 0.5, years[shown][-1] + 0.5, 7.5, -0.5)
+    image = axes[1].imshow(
+        values[shown].T,
+        aspect="auto",
+        cmap="PuOr" if lowest else "Blues",
+        vmin=lowest,
+        vmax=1,
+        extent=span,
+        interpolation="none",
+    )
+    axes[1].set(ylabel="unit", xlabel="year")
+    figure.colorbar(image, ax=axes[1], pad=0.01)
+    plt.show()
+
+
+# %%
 # A GRU with H units that reads I features has three matrices W [I, H] for what it reads and three
 # matrices U [H, H] for its state, with biases b and c: one of each for the update gate z, the reset
 # gate r and the new content n. They lie side by side:
@@ -47,9 +79,9 @@ def sigmoid(a):
 
 
 # %%
-# The equations below compute one step, from the state `h` and the input `x` to the new state. The
-# lines in C, from ``cgru/csrc/body.h``, do the same for unit ``j`` of one sequence; there `x W` and
-# `h U` have been computed before, as products of whole matrices.
+# Each equation below stands three times: as in the paper, as the line of C that computes it for
+# unit ``j`` of one sequence (from ``cgru/csrc/body.h``; the products `x W` and `h U` have been
+# computed before, for all units and sequences together), and in NumPy, for all years at once.
 #
 # 1. The update gate
 # ------------------
@@ -63,10 +95,8 @@ def sigmoid(a):
 #    :end-before: /* [reset gate] */
 #    :dedent:
 
-
-def update_gate(x, h):
-    return sigmoid(x @ W_z + b_z + h @ U_z + c_z)
-
+z = sigmoid(x @ W_z + b_z + h @ U_z + c_z)
+draw(z, "Update gate z: where it is dark, a unit holds on to its state", 0)
 
 # %%
 # 2. The reset gate
@@ -81,16 +111,14 @@ def update_gate(x, h):
 #    :end-before: /* [current memory content] */
 #    :dedent:
 
-
-def reset_gate(x, h):
-    return sigmoid(x @ W_r + b_r + h @ U_r + c_r)
-
+r = sigmoid(x @ W_r + b_r + h @ U_r + c_r)
+draw(r, "Reset gate r: where it is light, the new content ignores the state", 0)
 
 # %%
 # 3. The current memory content
 # -----------------------------
 # What the state would become if nothing were kept: the input, and the old state as far as the reset
-# gate lets it through. With r = 0 the unit starts afresh from what it reads::
+# gate lets it through. With r = 0 a unit starts afresh from what it reads::
 #
 #     n = tanh(x W_n + b_n + r * (h U_n + c_n))
 #
@@ -103,10 +131,8 @@ def reset_gate(x, h):
 # (Cho et al. apply the reset gate to h before the product, ``(r * h) U_n``: that is
 # ``GRU(reset_after=False)``.)
 
-
-def current_memory_content(x, h, r):
-    return np.tanh(x @ W_n + b_n + r * (h @ U_n + c_n))
-
+n = np.tanh(x @ W_n + b_n + r * (h @ U_n + c_n))
+draw(n, "Current memory content n: what each unit proposes", -1)
 
 # %%
 # 4. The final memory
@@ -121,67 +147,24 @@ def current_memory_content(x, h, r):
 #    :end-before: /* [end] */
 #    :dedent:
 
-
-def final_memory(z, h, n):
-    return z * h + (1 - z) * n
-
+new_h = z * h + (1 - z) * n
+draw(new_h, "Final memory h: what each unit hands on", -1)
 
 # %%
-# All together
-# ------------
-# We let the network read the whole series, keep every value, and check that the equations give
-# what the compiled kernel gives:
+# The four lines of NumPy give what the compiled kernel gave:
 
-h = np.zeros(8)
-record = {"update gate z": [], "reset gate r": [], "content n": [], "state h": []}
-for x in root[:, np.newaxis]:
-    z, r = update_gate(x, h), reset_gate(x, h)
-    n = current_memory_content(x, h, r)
-    h = final_memory(z, h, n)
-    for values, value in zip(record.values(), (z, r, n, h), strict=True):
-        values.append(value)
-record = {name: np.array(values) for name, values in record.items()}
-
-reader = cgru.layers.GRU(8, return_sequences=True)
-reader.build((None, None, 1))
-reader.set_weights(gru.get_weights())
-states = reader(root[np.newaxis, :, np.newaxis])[0]
-print(f"largest difference from the kernel: {abs(states - record['state h']).max():.1e}")
-assert np.allclose(states, record["state h"], atol=1e-5)
-
-# %%
-# Five solar cycles. The gates open and close with the cycle: where z is dark the unit holds on to
-# its state, where it is light it takes in what is new.
-
-shown = (years >= 1880) & (years <= 1935)
-figure, axes = plt.subplots(5, 1, figsize=(8, 8), sharex=True, layout="constrained")
-axes[0].plot(years[shown], numbers[shown], color="0.3")
-axes[0].set(ylabel="sunspots")
-for ax, (name, values) in zip(axes[1:], record.items(), strict=True):
-    gate = name.split()[1] == "gate"
-    image = ax.imshow(
-        values[shown].T,
-        aspect="auto",
-        cmap="Blues" if gate else "PuOr",
-        vmin=0 if gate else -1,
-        vmax=1,
-        extent=(years[shown][0] - 0.5, years[shown][-1] + 0.5, 7.5, -0.5),
-        interpolation="none",
-    )
-    ax.set(ylabel=f"unit\n({name})")
-    figure.colorbar(image, ax=ax, pad=0.01)
-axes[-1].set(xlabel="year")
-plt.show()
+print(f"largest difference from the kernel: {abs(new_h - states).max():.1e}")
+assert np.allclose(new_h, states, atol=1e-5)
 
 # %%
 # Why the gates matter
 # --------------------
-# With z near 1, h is handed on unchanged, and so is the gradient of the loss on its way back: it is
-# multiplied by z instead of by a matrix and a derivative at every step. That is what cures the
-# vanishing gradient of a plain recurrent network. How long a unit remembers can be read off z:
-# after k steps the product of its gates is left of a state.
+# Where z is near 1, h is handed on unchanged, and so is the gradient of the loss on its way back:
+# along this path it is multiplied by z at every step, not by a matrix and a derivative. That is
+# what cures the vanishing gradient of a plain recurrent network. How long a unit remembers by
+# itself can be read off z: after k years, the product of its gates is what is left of its state.
 
-half_life = np.log(0.5) / np.log(record["update gate z"][shown].mean(axis=0))
+half_life = np.log(0.5) / np.log(z[shown]).mean(axis=0)
 order = np.argsort(half_life)
 figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
 ax.bar(np.arange(8), half_life[order])
