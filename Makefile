@@ -38,7 +38,7 @@ docs: .venv/extra-docs
 	$(BIN)/sphinx-build -W --keep-going --fresh-env docs docs/_build/html
 
 peers: .venv/extra-peers .venv/extra-test
-	$(BIN)/pytest --quiet -rs tests/peers
+	KERAS_BACKEND=jax $(BIN)/pytest --quiet -rs tests/peers
 
 bench: .venv/extra-peers
 	$(BIN)/python benchmarks/bench.py
