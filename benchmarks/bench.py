@@ -59,8 +59,10 @@ def torch_calls(x, y, units):
     return train, predict
 
 
-def seconds(call, least=0.005):
+def seconds(call, least=0.02):
     """The time of one call, averaged over as many as take a little while."""
+    time.sleep(0.02)  # the other library's threads go on spinning for a while
+    call()
     count, start = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - start) < least:
         call()
