@@ -96,7 +96,7 @@ class Trainer(Layer):
         >>> model.evaluate(x, y) < 1e-4
         True
         """
-        self._compiled("value_and_grad")
+        self._check_compiled("value_and_grad")
         batch = self._batch(x, y, sample_weight)
         self.theta = theta
         flat = self.flat()
@@ -125,12 +125,11 @@ class Trainer(Layer):
         """The names of what `evaluate` returns."""
         return ["loss", *(metric.name for metric in self._metrics)]
 
-    def _compiled(self, method: str) -> losses.Loss:
+    def _check_compiled(self, method: str) -> None:
         if self.optimizer is None:
             raise RuntimeError(f"{method}: call compile() first, with an optimizer and a loss")
         if self.loss is None:
             raise ValueError(f"{method}: compile() was given no loss")
-        return self.loss
 
     # ---- Training ----
 
@@ -194,7 +193,7 @@ class Trainer(Layer):
         RuntimeError
             If the model was not compiled.
         """
-        self._compiled("fit")
+        self._check_compiled("fit")
         epochs = _checks.integer("epochs", epochs, 1)
         initial_epoch = _checks.integer("initial_epoch", initial_epoch, 0)
         if steps_per_epoch is not None:
@@ -312,7 +311,7 @@ class Trainer(Layer):
             The loss; with metrics, a list of it and them, or a dictionary if asked for.  They
             are those of this batch alone.
         """
-        self._compiled("train_on_batch")
+        self._check_compiled("train_on_batch")
         batch = self._batch(x, y, sample_weight, class_weight)
         tracker = _Tracker(self._metrics)
         self._train_step(batch, tracker)
@@ -345,7 +344,7 @@ class Trainer(Layer):
         float, list of float, or dict
             The loss; with metrics, a list of it and them, or a dictionary if asked for.
         """
-        self._compiled("evaluate")
+        self._check_compiled("evaluate")
         if _is_iterable_of_batches(x, y):
             logs = self._evaluate(IterableBatches(x, self._batch))
         else:
@@ -368,7 +367,7 @@ class Trainer(Layer):
         self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
     ) -> Any:
         """The loss and metrics of one batch; arguments and result as in `train_on_batch`."""
-        self._compiled("test_on_batch")
+        self._check_compiled("test_on_batch")
         logs = self._evaluate([self._batch(x, y, sample_weight)])
         return _results(logs, return_dict)
 
