@@ -29,6 +29,6 @@ kernels = Extension(
     "cgru._kernels",
     ["cgru/_kernels.pyx"],
     include_dirs=["cgru"],
-    depends=[f"cgru/csrc/{name}.h" for name in ("levels", "types", "body")],
+    depends=[f"cgru/csrc/{name}.h" for name in ("levels", "types", "body", "threads")],
 )
 setup(ext_modules=cythonize([kernels]), cmdclass={"build_ext": BuildKernels})

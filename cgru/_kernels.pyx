@@ -10,7 +10,10 @@ Gradients of weights are added to what their buffers hold; every other output is
 The loops over elements are in csrc/body.h, compiled for several instruction levels; the matrix
 products are BLAS, through SciPy.
 """
+import ctypes
 import os
+
+from scipy.linalg import cython_blas
 
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint8_t
@@ -41,6 +44,11 @@ cdef extern from "csrc/levels.h" nogil:
     void tanh_array(const void *like, ...)
     int finite_array(const void *like, ...)
 
+cdef extern from "csrc/threads.h" nogil:
+    int cgru_begin_product(double work)
+    void cgru_end_product(int small)
+    void cgru_use_blas_threads(size_t get, size_t set)
+
 
 # ---- The instruction level -----------------------------------------------------------------------
 
@@ -65,6 +73,25 @@ def set_isa(str name):
 
 
 set_isa(os.environ.get("CGRU_ISA") or cgru_levels[cgru_count_levels() - 1].name.decode())
+
+
+# ---- The threads of BLAS ---------------------------------------------------------------------
+
+def _find_blas_threads():
+    """Tell csrc/threads.h how to ask SciPy's BLAS for its number of threads, if it is OpenBLAS."""
+    # A symbol is looked up in the libraries that cython_blas was linked with, too.
+    library = ctypes.CDLL(cython_blas.__file__)
+    for prefix in ("scipy_openblas", "openblas"):
+        for suffix in ("", "64_"):
+            get = getattr(library, f"{prefix}_get_num_threads{suffix}", None)
+            change = getattr(library, f"{prefix}_set_num_threads{suffix}", None)
+            if get is not None and change is not None:
+                cgru_use_blas_threads(ctypes.cast(get, ctypes.c_void_p).value,
+                                      ctypes.cast(change, ctypes.c_void_p).value)
+                return
+
+
+_find_blas_threads()
 
 
 # ---- BLAS for row-major matrices -----------------------------------------------------------------
@@ -98,6 +125,7 @@ cdef inline void matmul(bint transpose_a, bint transpose_b, Py_ssize_t rows, Py_
     cdef int m = <int>rows, n = <int>columns, k = <int>inner
     cdef int ld_a = <int>lda, ld_b = <int>ldb, ld_c = <int>ldc
     cdef char as_is = c"N", turned = c"T"
+    cdef int small = cgru_begin_product(<double>rows * columns * inner)
     if m == 1:
         if transpose_b:
             gemv(turned, k, n, b, ld_b, a, ld_a if transpose_a else 1, beta, c, 1)
@@ -111,6 +139,7 @@ cdef inline void matmul(bint transpose_a, bint transpose_b, Py_ssize_t rows, Py_
     else:
         gemm(turned if transpose_b else as_is, turned if transpose_a else as_is, n, m, k,
              b, ld_b, a, ld_a, beta, c, ld_c)
+    cgru_end_product(small)
 
 
 cdef void add(Py_ssize_t size, const real *x, real *y) noexcept nogil:

@@ -151,6 +151,51 @@ def test_the_number_of_threads_can_be_chosen():
         python(code, CGRU_NUM_THREADS="many")
 
 
+THREADS = """
+import threading, os
+import numpy as np
+import cgru
+cgru.set_num_threads(2)
+model = cgru.Sequential([cgru.layers.GRU(32), cgru.layers.Dense(1)])
+x = np.ones((32, 20, 8), np.float32)
+model.predict(x)
+"""
+
+
+def test_small_products_leave_the_number_of_threads_as_it_was():
+    work = """
+def work():
+    for _ in range(200):
+        model.predict_on_batch(x)
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+assert cgru.get_num_threads() == 2
+"""
+    python(THREADS + work)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes():
+    work = """
+stop = threading.Event()
+def work():
+    while not stop.is_set():
+        model.predict_on_batch(x)
+thread = threading.Thread(target=work)
+thread.start()
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        model.predict_on_batch(x)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+thread.join()
+"""
+    python(THREADS + work)
+
+
 def test_stubs_are_complete():
     tree = ast.parse((PACKAGE / "_kernels.pyi").read_text())
     stubs = {
