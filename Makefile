@@ -12,14 +12,10 @@ help:
 	@echo "make peers  the comparisons of results with PyTorch and Keras"
 	@echo "make bench  the comparison of speed with PyTorch"
 
-# The package as users get it: built in isolation, installed, not linked to the sources.
-.venv/installed: $(SOURCES)
+# The package as users get it, with one of its extras: built in isolation, installed, not linked to
+# the sources, and built again when they change.
+.venv/extra-%: $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade .
-	touch $@
-
-# What each extra asks for, once it is needed.
-.venv/extra-%: .venv/installed pyproject.toml
 	$(BIN)/python -m pip install --quiet '.[$*]'
 	touch $@
 

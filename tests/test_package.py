@@ -162,6 +162,18 @@ model.predict(x)
 """
 
 
+def test_one_seed_gives_the_same_weights_in_every_process():
+    train = """
+import hashlib
+cgru.utils.set_random_seed(3)
+model = cgru.Sequential([cgru.layers.GRU(32), cgru.layers.Dropout(0.2), cgru.layers.Dense(1)])
+model.compile("adam", "mse")
+model.fit(np.random.rand(300, 20, 8), np.random.rand(300), epochs=3)
+print(hashlib.sha256(model.theta.tobytes()).hexdigest())
+"""
+    assert python(THREADS + train) == python(THREADS + train)
+
+
 def test_small_products_leave_the_number_of_threads_as_it_was():
     work = """
 def work():
