@@ -414,7 +414,6 @@ class Trainer(Layer):
     def _inputs(self, x: Any) -> np.ndarray:
         """Check and convert inputs; build the model for them if it is not built."""
         inputs = _checks.floats("x", x, self._dtype)
-        self.check_input(inputs.shape)
         self.ensure_built(inputs.shape)
         return inputs
 
@@ -446,7 +445,8 @@ class Trainer(Layer):
         if class_weight is not None:
             factors = _class_factors(class_weight, targets, output_shape, self._dtype)
             weight = factors if weight is None else _times(weight, factors)
-        self.ensure_built(inputs.shape)
+        if not self.built:  # last, so that bad targets leave no half-made model
+            self.build((None, *inputs.shape[1:]))
         return Batch(inputs, targets, weight)
 
     def _array_batches(

@@ -83,8 +83,8 @@ static inline REAL NAME(tanh)(REAL x)
 
 /* The start of a row's backward pass.  The loss's own gradient at this step's output joins what
  * comes back from later steps; a masked step passes that on and has no gradients itself. */
-static inline int NAME(step_counts)(ptrdiff_t units, int kept, const REAL *dy, REAL *gates,
-                                    REAL *dh)
+static inline int NAME(begin_row_grad)(ptrdiff_t units, int kept, const REAL *dy, REAL *gates,
+                                       REAL *dh)
 {
     if (dy) {
         VECTOR_LOOP
@@ -153,7 +153,8 @@ static void NAME(gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t 
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
         REAL *carry = dh + units * i;
-        if (!NAME(step_counts)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n, carry))
+        if (!NAME(begin_row_grad)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n,
+                                  carry))
             continue;
         VECTOR_LOOP
         for (ptrdiff_t j = 0; j < units; ++j) {
@@ -232,7 +233,8 @@ static void NAME(cho_update_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t
         const REAL *old = h_prev + units * i;
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *carry = dh + units * i;
-        if (!NAME(step_counts)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n, carry))
+        if (!NAME(begin_row_grad)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n,
+                                  carry))
             continue;
         VECTOR_LOOP
         for (ptrdiff_t j = 0; j < units; ++j) {
