@@ -1,5 +1,8 @@
 """Builds the one compiled module; everything else is in pyproject.toml."""
 
+from pathlib import Path
+
+import numpy as np
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -28,7 +31,8 @@ class BuildKernels(build_ext):
 kernels = Extension(
     "cgru._kernels",
     ["cgru/_kernels.pyx"],
-    include_dirs=["cgru"],
-    depends=[f"cgru/csrc/{name}.h" for name in ("levels", "types", "body", "threads")],
+    include_dirs=["cgru", np.get_include()],
+    define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+    depends=[str(path) for path in Path("cgru/csrc").glob("*.h")],
 )
 setup(ext_modules=cythonize([kernels]), cmdclass={"build_ext": BuildKernels})

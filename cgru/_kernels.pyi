@@ -6,11 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float = NDArray[np.floating[Any]]
-Mask = NDArray[np.uint8]
+Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
 def isa_levels() -> list[str]: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def matmul(a: Float, b: Float, c: Float) -> None: ...
 def dense_forward(x: Float, kernel: Float, bias: Float | None, y: Float) -> None: ...
 def dense_backward(
     x: Float, kernel: Float, dy: Float, dx: Float | None, dkernel: Float, dbias: Float | None
@@ -40,6 +43,40 @@ def gru_backward(
     dkernel: Float,
     drecurrent_kernel: Float,
     dbias: Float,
+    work: Float,
+) -> None: ...
+def packed_gru_sizes(
+    T: int, B: int, I: int, H: int, double: bool, keep: bool
+) -> tuple[int, int, int]: ...
+def packed_gru_pack(
+    kernel: Float, recurrent_kernel: Float, bias: Float | None, packed: Float
+) -> None: ...
+def packed_gru_forward(
+    x: Float,
+    packed: Float,
+    mask: Mask | None,
+    reverse: bool,
+    from_zero: bool,
+    keep: bool,
+    h: Float,
+    gates: Float,
+) -> None: ...
+def packed_gru_backward(
+    x: Float,
+    kernel: Float,
+    recurrent_kernel: Float,
+    mask: Mask | None,
+    reverse: bool,
+    from_zero: bool,
+    h: Float,
+    gates: Float,
+    dy: Float | None,
+    dh: Float,
+    start_grad: bool,
+    dx: Float | None,
+    dkernel: Float,
+    drecurrent_kernel: Float,
+    dbias: Float | None,
     work: Float,
 ) -> None: ...
 def sgd(

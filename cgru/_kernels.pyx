@@ -1,78 +1,136 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
-# cython: initializedcheck=False
 """The numeric core: plain functions on buffers that the caller owns.
 
-Every array is C-contiguous, float32 or float64 (all of one call alike).  Sequences are time-major:
-[T, B, features].  T time steps, B sequences, I inputs, H units, O outputs.  Nothing is allocated
-and no Python object is touched while the numbers are made, so the GIL is released throughout.
-Gradients of weights are added to what their buffers hold; every other output is overwritten.
+Arrays are float32 or float64, all of one call alike, and C-contiguous unless it says otherwise.
+T time steps, B sequences, I inputs, H units, O outputs.  Nothing is allocated and no Python object
+is touched while the numbers are made, so the GIL is released throughout.  Gradients of weights are
+added to what their buffers hold; every other output is overwritten.
 
-The loops over elements are in csrc/body.h, compiled for several instruction levels; the matrix
-products are BLAS, through SciPy.
+A GRU runs in one of two ways.  `packed_gru_*` (reset_after=True) is the fast one: its weights are
+packed first, and products and gates are made together (csrc/packed_gru.h).  `gru_*` covers both
+variants with separate products and gate loops (csrc/gates.h).  The products are those of
+csrc/product.h, or BLAS, through SciPy, where `set_isa("blas")` asks for it.
 """
 import ctypes
 import os
 
 from scipy.linalg import cython_blas
 
+cimport numpy as cnp
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint8_t
-from libc.string cimport memcpy
-from scipy.linalg.cython_blas cimport daxpy, dgemm, dgemv, dnrm2, saxpy, sgemm, sgemv, snrm2
+from libc.string cimport memcpy, memset
+from scipy.linalg.cython_blas cimport dgemm, dgemv, dnrm2, sgemm, sgemv, snrm2
 
-ctypedef fused real:
-    float
-    double
+cnp.import_array()
 
-# The loops take, before their own arguments, a pointer to the element type (csrc/levels.h).
+# The loops and jobs take a flag first: whether the arrays hold doubles (csrc/levels.h).
 cdef extern from "csrc/levels.h" nogil:
     ctypedef struct cgru_level:
         const char *name
+    ctypedef struct cgru_product:
+        Py_ssize_t rows, columns, inner
+        int turn_a, turn_b, add
+        const void *a
+        const void *b
+        void *c
+        Py_ssize_t a_step, b_step, c_step
+    ctypedef struct cgru_gru:
+        Py_ssize_t steps, batch, inputs, units
+        int reverse, ring, keep, from_zero, turned, start_grad
+        const void *x
+        Py_ssize_t x_row, x_step
+        const uint8_t *mask
+        Py_ssize_t mask_row, mask_step
+        const void *kernel
+        const void *recurrent_kernel
+        const void *bias
+        void *packed
+        void *h
+        void *gates
+        Py_ssize_t chunk, gate_steps
+        const void *dy
+        Py_ssize_t dy_row, dy_step
+        void *dh
+        void *carry
+        Py_ssize_t carry_row
+        void *dx
+        void *dkernel
+        void *drecurrent_kernel
+        void *dbias
     const cgru_level *cgru_levels
     const cgru_level *cgru_active
+    int cgru_thread_limit
     int cgru_count_levels()
-    void gru_gates(const void *like, ...)
-    void gru_gates_grad(const void *like, ...)
-    void cho_reset(const void *like, ...)
-    void cho_update(const void *like, ...)
-    void cho_update_grad(const void *like, ...)
-    void cho_reset_grad(const void *like, ...)
-    void sgd_update(const void *like, ...)
-    void rmsprop_update(const void *like, ...)
-    void adam_update(const void *like, ...)
-    void sigmoid_array(const void *like, ...)
-    void tanh_array(const void *like, ...)
-    int finite_array(const void *like, ...)
+    unsigned long cgru_flush_subnormals()
+    void cgru_restore_mode(unsigned long mode)
+    Py_ssize_t cgru_lanes(bint is_double)
+    Py_ssize_t cgru_packed_size(const cgru_gru *job, bint is_double)
+    void cgru_gru_pack(cgru_gru *job, bint is_double)
+    void cgru_gru_forward(cgru_gru *job, bint is_double)
+    void cgru_gru_backward(cgru_gru *job, bint is_double)
+    void cgru_multiply(cgru_product *job, bint is_double)
+    void gru_gates(bint is_double, ...)
+    void gru_gates_grad(bint is_double, ...)
+    void cho_reset(bint is_double, ...)
+    void cho_update(bint is_double, ...)
+    void cho_update_grad(bint is_double, ...)
+    void cho_reset_grad(bint is_double, ...)
+    void sgd_update(bint is_double, ...)
+    void rmsprop_update(bint is_double, ...)
+    void adam_update(bint is_double, ...)
+    void sum_rows(bint is_double, ...)
+    void sigmoid_array(bint is_double, ...)
+    void tanh_array(bint is_double, ...)
+    int finite_array(bint is_double, ...)
 
-cdef extern from "csrc/threads.h" nogil:
-    int cgru_begin_product(double work)
-    void cgru_end_product(int small)
+cdef extern from "csrc/blas_threads.h" nogil:
+    void cgru_begin_product(double work)
+    void cgru_end_product()
     void cgru_use_blas_threads(size_t get, size_t set)
+    void cgru_survive_forks()
 
 
-# ---- The instruction level -----------------------------------------------------------------------
+# ---- How to compute ------------------------------------------------------------------------------
+
+cdef bint use_blas = False
+
 
 def isa_levels():
-    """The instruction levels that this CPU runs, the plainest first."""
-    return [cgru_levels[i].name.decode() for i in range(cgru_count_levels())]
+    """The ways to compute that this machine has: "blas" for the matrix products (with the best
+    level for the rest), then the instruction levels of its CPU, the plainest first."""
+    return ["blas"] + [cgru_levels[i].name.decode() for i in range(cgru_count_levels())]
 
 
 def isa():
-    """The instruction level in use."""
-    return cgru_active.name.decode()
+    """The one in use."""
+    return "blas" if use_blas else cgru_active.name.decode()
 
 
 def set_isa(str name):
-    """Use the instruction level `name`, one of `isa_levels()`, in the whole process."""
-    global cgru_active
+    """Use `name`, one of `isa_levels()`, in the whole process."""
+    global cgru_active, use_blas
     levels = isa_levels()
     if name not in levels:
         raise ValueError(f"instruction level (CGRU_ISA): this CPU runs {', '.join(levels)}; "
                          f"got {name!r}")
-    cgru_active = &cgru_levels[levels.index(name)]
+    use_blas = name == "blas"
+    cgru_active = &cgru_levels[len(levels) - 2 if use_blas else levels.index(name) - 1]
 
 
-set_isa(os.environ.get("CGRU_ISA") or cgru_levels[cgru_count_levels() - 1].name.decode())
+set_isa(os.environ.get("CGRU_ISA") or isa_levels()[len(isa_levels()) - 1])
+
+
+def get_num_threads():
+    """The most threads that one call shares its work among."""
+    return cgru_thread_limit
+
+
+def set_num_threads(int threads):
+    """Set that number, at least 1."""
+    global cgru_thread_limit
+    require(threads >= 1, "set_num_threads: at least 1")
+    cgru_thread_limit = threads
 
 
 # ---- The threads of BLAS ---------------------------------------------------------------------
@@ -92,65 +150,10 @@ def _find_blas_threads():
 
 
 _find_blas_threads()
+cgru_survive_forks()
 
 
-# ---- BLAS for row-major matrices -----------------------------------------------------------------
-
-cdef inline void gemm(char op_a, char op_b, int m, int n, int k, const real *a, int lda,
-                      const real *b, int ldb, real beta, real *c, int ldc) noexcept nogil:
-    cdef real one = 1
-    if real is float:
-        sgemm(&op_a, &op_b, &m, &n, &k, &one, <float *>a, &lda, <float *>b, &ldb, &beta, c, &ldc)
-    else:
-        dgemm(&op_a, &op_b, &m, &n, &k, &one, <double *>a, &lda, <double *>b, &ldb, &beta, c, &ldc)
-
-
-cdef inline void gemv(char op_a, int m, int n, const real *a, int lda, const real *x, int step_x,
-                      real beta, real *y, int step_y) noexcept nogil:
-    cdef real one = 1
-    if real is float:
-        sgemv(&op_a, &m, &n, &one, <float *>a, &lda, <float *>x, &step_x, &beta, y, &step_y)
-    else:
-        dgemv(&op_a, &m, &n, &one, <double *>a, &lda, <double *>x, &step_x, &beta, y, &step_y)
-
-
-cdef inline void matmul(bint transpose_a, bint transpose_b, Py_ssize_t rows, Py_ssize_t columns,
-                        Py_ssize_t inner, const real *a, Py_ssize_t lda, const real *b,
-                        Py_ssize_t ldb, real beta, real *c, Py_ssize_t ldc) noexcept nogil:
-    """c [rows, columns] = op(a) op(b) + beta c; `ld` is the distance between a matrix's rows.
-
-    BLAS counts by columns, so it is asked for c' = op(b)' op(a)'.  A single row or column of c is
-    a product of a matrix and a vector, at which `gemm` is slow.
-    """
-    cdef int m = <int>rows, n = <int>columns, k = <int>inner
-    cdef int ld_a = <int>lda, ld_b = <int>ldb, ld_c = <int>ldc
-    cdef char as_is = c"N", turned = c"T"
-    cdef int small = cgru_begin_product(<double>rows * columns * inner)
-    if m == 1:
-        if transpose_b:
-            gemv(turned, k, n, b, ld_b, a, ld_a if transpose_a else 1, beta, c, 1)
-        else:
-            gemv(as_is, n, k, b, ld_b, a, ld_a if transpose_a else 1, beta, c, 1)
-    elif n == 1:
-        if transpose_a:
-            gemv(as_is, m, k, a, ld_a, b, 1 if transpose_b else ld_b, beta, c, ld_c)
-        else:
-            gemv(turned, k, m, a, ld_a, b, 1 if transpose_b else ld_b, beta, c, ld_c)
-    else:
-        gemm(turned if transpose_b else as_is, turned if transpose_a else as_is, n, m, k,
-             b, ld_b, a, ld_a, beta, c, ld_c)
-    cgru_end_product(small)
-
-
-cdef void add(Py_ssize_t size, const real *x, real *y) noexcept nogil:
-    """y += x"""
-    cdef real one = 1
-    cdef int n = <int>size, unit = 1
-    if real is float:
-        saxpy(&n, &one, <float *>x, &unit, y, &unit)
-    else:
-        daxpy(&n, &one, <double *>x, &unit, y, &unit)
-
+# ---- Arguments -----------------------------------------------------------------------------------
 
 cdef int require(bint condition, str message) except -1:
     if not condition:
@@ -158,66 +161,193 @@ cdef int require(bint condition, str message) except -1:
     return 0
 
 
+cdef inline bint has_shape(cnp.ndarray array, int ndim, Py_ssize_t first, Py_ssize_t second=1,
+                           Py_ssize_t third=1) noexcept:
+    """Whether `array` is C-contiguous with these dimensions."""
+    return (cnp.PyArray_NDIM(array) == ndim and cnp.PyArray_IS_C_CONTIGUOUS(array)
+            and cnp.PyArray_DIM(array, 0) == first
+            and (ndim < 2 or cnp.PyArray_DIM(array, 1) == second)
+            and (ndim < 3 or cnp.PyArray_DIM(array, 2) == third))
+
+
+cdef void *data(str where, str name, cnp.ndarray array, int kind, int ndim, Py_ssize_t first,
+                Py_ssize_t second=1, Py_ssize_t third=1) except? NULL:
+    """The elements of `array`, which must be of dtype `kind`, C-contiguous and of this shape."""
+    if array is None:
+        raise TypeError(f"{where}: {name}: expected an array, got None")
+    if not has_shape(array, ndim, first, second, third):
+        raise ValueError(
+            f"{where}: shapes do not agree: {name}: expected a C-contiguous array of shape "
+            f"{(first, second, third)[:ndim]}, got {(<object>array).shape}")
+    if cnp.PyArray_TYPE(array) != kind or not cnp.PyArray_ISALIGNED(array):
+        raise ValueError(f"{where}: {name}: expected the dtype of the first array, "
+                         f"got {(<object>array).dtype}")
+    return cnp.PyArray_DATA(array)
+
+
+cdef void *data_or_null(str where, str name, cnp.ndarray array, int kind, int ndim,
+                        Py_ssize_t first, Py_ssize_t second=1, Py_ssize_t third=1) except? NULL:
+    """The same of an array that may be None."""
+    return NULL if array is None else data(where, name, array, kind, ndim, first, second, third)
+
+
+cdef int real_kind(str where, cnp.ndarray array) except -1:
+    """NPY_FLOAT or NPY_DOUBLE, whichever `array` has."""
+    if array is None:
+        raise TypeError(f"{where}: expected an array, got None")
+    cdef int kind = cnp.PyArray_TYPE(array)
+    if kind != cnp.NPY_FLOAT and kind != cnp.NPY_DOUBLE:
+        raise ValueError(f"{where}: expected float32 or float64, got {(<object>array).dtype}")
+    return kind
+
+
+cdef Py_ssize_t dim(cnp.ndarray array, int axis) noexcept:
+    return cnp.PyArray_DIM(array, axis)
+
+
+cdef inline void *at(void *start, bint is_double, Py_ssize_t index) noexcept nogil:
+    """The address of an element."""
+    return <char *>start + index * (8 if is_double else 4)
+
+
 cdef int require_blas_int(Py_ssize_t size) except -1:
     return require(size <= INT_MAX, f"a matrix of {size} rows is more than BLAS can count; "
                                     "use smaller batches or shorter sequences")
 
 
+# ---- Products of row-major matrices --------------------------------------------------------------
+
+cdef void blas_gemm(bint d, char op_a, char op_b, int m, int n, int k, const void *a, int lda,
+                    const void *b, int ldb, bint add, void *c, int ldc) noexcept nogil:
+    cdef float one_s = 1, beta_s = add
+    cdef double one_d = 1, beta_d = add
+    if d:
+        dgemm(&op_a, &op_b, &m, &n, &k, &one_d, <double *>a, &lda, <double *>b, &ldb, &beta_d,
+              <double *>c, &ldc)
+    else:
+        sgemm(&op_a, &op_b, &m, &n, &k, &one_s, <float *>a, &lda, <float *>b, &ldb, &beta_s,
+              <float *>c, &ldc)
+
+
+cdef void blas_gemv(bint d, char op_a, int m, int n, const void *a, int lda, const void *x,
+                    int step_x, bint add, void *y, int step_y) noexcept nogil:
+    cdef float one_s = 1, beta_s = add
+    cdef double one_d = 1, beta_d = add
+    if d:
+        dgemv(&op_a, &m, &n, &one_d, <double *>a, &lda, <double *>x, &step_x, &beta_d,
+              <double *>y, &step_y)
+    else:
+        sgemv(&op_a, &m, &n, &one_s, <float *>a, &lda, <float *>x, &step_x, &beta_s,
+              <float *>y, &step_y)
+
+
+cdef void blas_product(cgru_product *p, bint d) noexcept nogil:
+    """BLAS counts by columns, so it is asked for c' = op(b)' op(a)'.  A single row or column of c
+    is a product of a matrix and a vector, at which `gemm` is slow."""
+    cdef char as_is = c"N", turned = c"T"
+    cdef int m = <int>p.rows, n = <int>p.columns, k = <int>p.inner
+    cdef int lda = <int>p.a_step, ldb = <int>p.b_step, ldc = <int>p.c_step
+    cgru_begin_product(<double>p.rows * p.columns * p.inner)
+    if m == 1 and p.turn_b:
+        blas_gemv(d, turned, k, n, p.b, ldb, p.a, lda if p.turn_a else 1, p.add, p.c, 1)
+    elif m == 1:
+        blas_gemv(d, as_is, n, k, p.b, ldb, p.a, lda if p.turn_a else 1, p.add, p.c, 1)
+    elif n == 1 and p.turn_a:
+        blas_gemv(d, as_is, m, k, p.a, lda, p.b, 1 if p.turn_b else ldb, p.add, p.c, ldc)
+    elif n == 1:
+        blas_gemv(d, turned, k, m, p.a, lda, p.b, 1 if p.turn_b else ldb, p.add, p.c, ldc)
+    else:
+        blas_gemm(d, turned if p.turn_b else as_is, turned if p.turn_a else as_is, n, m, k,
+                  p.b, ldb, p.a, lda, p.add, p.c, ldc)
+    cgru_end_product()
+
+
+cdef void product(bint d, bint turn_a, bint turn_b, Py_ssize_t rows, Py_ssize_t columns,
+                  Py_ssize_t inner, const void *a, Py_ssize_t a_step, const void *b,
+                  Py_ssize_t b_step, bint add, void *c, Py_ssize_t c_step) noexcept nogil:
+    """c [rows, columns] (+)= op(a) op(b); `step` is the distance between a matrix's rows."""
+    cdef cgru_product job
+    job.rows, job.columns, job.inner = rows, columns, inner
+    job.turn_a, job.turn_b, job.add = turn_a, turn_b, add
+    job.a, job.b, job.c = a, b, c
+    job.a_step, job.b_step, job.c_step = a_step, b_step, c_step
+    if use_blas:
+        blas_product(&job, d)
+    else:
+        cgru_multiply(&job, d)
+
+
+def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray c):
+    """c [N, O] = a [N, I] b [I, O]: each row is the same whatever the other rows are."""
+    cdef int kind = real_kind("matmul", a)
+    cdef Py_ssize_t N = dim(a, 0), I = dim(b, 0), O = dim(b, 1)
+    cdef void *a_ = data("matmul", "a", a, kind, 2, N, I)
+    cdef void *b_ = data("matmul", "b", b, kind, 2, I, O)
+    cdef void *c_ = data("matmul", "c", c, kind, 2, N, O)
+    require_blas_int(N)
+    if N:
+        with nogil:
+            product(kind == cnp.NPY_DOUBLE, False, False, N, O, I, a_, I, b_, O, False, c_, O)
+
+
 # ---- Dense ---------------------------------------------------------------------------------------
 
-def dense_forward(const real[:, ::1] x, const real[:, ::1] kernel, const real[::1] bias,
-                  real[:, ::1] y):
+def dense_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray bias, cnp.ndarray y):
     """y [N, O] = x [N, I] kernel [I, O] + bias [O]; bias may be None."""
-    cdef Py_ssize_t N = x.shape[0], I = x.shape[1], O = kernel.shape[1], i
-    require(kernel.shape[0] == I and y.shape[0] == N and y.shape[1] == O
-            and (bias is None or bias.shape[0] == O), "dense_forward: shapes do not agree")
+    cdef int kind = real_kind("dense_forward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t N = dim(x, 0), I = dim(kernel, 0), O = dim(kernel, 1), i
+    cdef void *x_ = data("dense_forward", "x", x, kind, 2, N, I)
+    cdef void *kernel_ = data("dense_forward", "kernel", kernel, kind, 2, I, O)
+    cdef void *bias_ = data_or_null("dense_forward", "bias", bias, kind, 1, O)
+    cdef void *y_ = data("dense_forward", "y", y, kind, 2, N, O)
     require_blas_int(N)
     if N == 0:
         return
     with nogil:
-        if bias is not None:
+        if bias_ != NULL:
             for i in range(N):
-                memcpy(&y[i, 0], &bias[0], O * sizeof(real))
-        matmul(False, False, N, O, I, &x[0, 0], I, &kernel[0, 0], O,
-                     0 if bias is None else 1, &y[0, 0], O)
+                memcpy(at(y_, d, i * O), bias_, O * (8 if d else 4))
+        product(d, False, False, N, O, I, x_, I, kernel_, O, bias_ != NULL, y_, O)
 
 
-def dense_backward(const real[:, ::1] x, const real[:, ::1] kernel, const real[:, ::1] dy,
-                   real[:, ::1] dx, real[:, ::1] dkernel, real[::1] dbias):
+def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, cnp.ndarray dx,
+                   cnp.ndarray dkernel, cnp.ndarray dbias):
     """From dy [N, O]: dx [N, I], and added to dkernel [I, O], dbias [O].
 
     dx may be None where nobody uses it, dbias where there is no bias.
     """
-    cdef Py_ssize_t N = x.shape[0], I = x.shape[1], O = kernel.shape[1], i
-    require(kernel.shape[0] == I and dy.shape[0] == N and dy.shape[1] == O
-            and (dx is None or (dx.shape[0] == N and dx.shape[1] == I))
-            and dkernel.shape[0] == I and dkernel.shape[1] == O
-            and (dbias is None or dbias.shape[0] == O), "dense_backward: shapes do not agree")
+    cdef int kind = real_kind("dense_backward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t N = dim(x, 0), I = dim(kernel, 0), O = dim(kernel, 1)
+    cdef void *x_ = data("dense_backward", "x", x, kind, 2, N, I)
+    cdef void *kernel_ = data("dense_backward", "kernel", kernel, kind, 2, I, O)
+    cdef void *dy_ = data("dense_backward", "dy", dy, kind, 2, N, O)
+    cdef void *dx_ = data_or_null("dense_backward", "dx", dx, kind, 2, N, I)
+    cdef void *dkernel_ = data("dense_backward", "dkernel", dkernel, kind, 2, I, O)
+    cdef void *dbias_ = data_or_null("dense_backward", "dbias", dbias, kind, 1, O)
     require_blas_int(N)
     if N == 0:
         return
     with nogil:
-        matmul(True, False, I, O, N, &x[0, 0], I, &dy[0, 0], O, 1, &dkernel[0, 0], O)
-        if dbias is not None:
-            for i in range(N):
-                add(O, &dy[i, 0], &dbias[0])
-        if dx is not None:
-            matmul(False, True, N, I, O, &dy[0, 0], O, &kernel[0, 0], O, 0, &dx[0, 0], I)
+        product(d, True, False, I, O, N, x_, I, dy_, O, True, dkernel_, O)
+        if dbias_ != NULL:
+            sum_rows(d, N, O, dy_, O, dbias_)
+        if dx_ != NULL:
+            product(d, False, True, N, I, O, dy_, O, kernel_, O, False, dx_, I)
 
 
-# ---- GRU -----------------------------------------------------------------------------------------
+# ---- GRU, separate products and gates ------------------------------------------------------------
 
-cdef int check_gru(name, Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H,
-                   tuple found, tuple expected) except -1:
-    require(found == expected, f"{name}: shapes do not agree: {found}, expected {expected}")
-    require(T > 0 and B > 0 and I > 0 and H > 0, f"{name}: every dimension must be at least 1")
+cdef int check_dimensions(str where, Py_ssize_t T, Py_ssize_t B, Py_ssize_t I,
+                          Py_ssize_t H) except -1:
+    require(T > 0 and B > 0 and I > 0 and H > 0, f"{where}: every dimension must be at least 1")
     return require_blas_int(T * B)
 
 
-def gru_forward(const real[:, :, ::1] x, const real[:, ::1] kernel,
-                const real[:, ::1] recurrent_kernel, const real[:, ::1] bias,
-                const uint8_t[:, ::1] mask, bint reverse,
-                real[:, :, ::1] h, real[:, :, ::1] gates, real[:, ::1] work):
+def gru_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
+                cnp.ndarray bias, cnp.ndarray mask, bint reverse,
+                cnp.ndarray h, cnp.ndarray gates, cnp.ndarray work):
     """A whole GRU sequence (Cho et al. 2014, arXiv 1406.1078; gates in the order z, r, n).
 
     Parameters
@@ -236,50 +366,56 @@ def gru_forward(const real[:, :, ::1] x, const real[:, ::1] kernel,
         The states.  In: the initial state, at 0 (at T if reversed).  Out: the state after the
         step that read x[t], at t + 1 (at t if reversed).
     gates : [T, B, 4H], out
-        n, z, r, and the part of n that the reset gate governs; see csrc/body.h.
+        n, z, r, and the part of n that the reset gate governs; see csrc/gates.h.
     work : [B, 3H], scratch
     """
-    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], I = x.shape[2], H = h.shape[2]
+    cdef int kind = real_kind("gru_forward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t T = dim(x, 0), B = dim(x, 1), I = dim(x, 2), H = dim(h, 2)
     cdef Py_ssize_t s, t, before, after
-    cdef bint reset_after = bias.shape[0] == 2
-    cdef const uint8_t *m = NULL
-    cdef real *g
-    check_gru("gru_forward", T, B, I, H,
-              (kernel.shape[0], kernel.shape[1], recurrent_kernel.shape[0],
-               recurrent_kernel.shape[1], bias.shape[0], bias.shape[1], h.shape[0], h.shape[1],
-               gates.shape[0], gates.shape[1], gates.shape[2], work.shape[0], work.shape[1],
-               T if mask is None else mask.shape[0], B if mask is None else mask.shape[1]),
-              (I, 3 * H, H, 3 * H, 2 if reset_after else 1, 3 * H, T + 1, B,
-               T, B, 4 * H, B, 3 * H, T, B))
+    cdef bint reset_after = dim(bias, 0) == 2
+    cdef void *x_ = data("gru_forward", "x", x, kind, 3, T, B, I)
+    cdef void *w = data("gru_forward", "kernel", kernel, kind, 2, I, 3 * H)
+    cdef void *u = data("gru_forward", "recurrent_kernel", recurrent_kernel, kind, 2, H, 3 * H)
+    cdef void *b = data("gru_forward", "bias", bias, kind, 2, 2 if reset_after else 1, 3 * H)
+    cdef uint8_t *masks = <uint8_t *>data_or_null("gru_forward", "mask", mask, cnp.NPY_UINT8, 2, T, B)
+    cdef void *states = data("gru_forward", "h", h, kind, 3, T + 1, B, H)
+    cdef void *all_gates = data("gru_forward", "gates", gates, kind, 3, T, B, 4 * H)
+    cdef void *hu = data("gru_forward", "work", work, kind, 2, B, 3 * H)
+    cdef uint8_t *m = NULL
+    cdef void *g
+    cdef void *old
+    cdef void *new
+    cdef unsigned long mode
+    check_dimensions("gru_forward", T, B, I, H)
     with nogil:
+        mode = cgru_flush_subnormals()
         # The input projection of all steps: blocks 1 to 3 of gates.
-        matmul(False, False, T * B, 3 * H, I, &x[0, 0, 0], I, &kernel[0, 0], 3 * H,
-                     0, &gates[0, 0, H], 4 * H)
+        product(d, False, False, T * B, 3 * H, I, x_, I, w, 3 * H, False, at(all_gates, d, H),
+                4 * H)
         for s in range(T):
             t = T - 1 - s if reverse else s
             before, after = (t + 1, t) if reverse else (t, t + 1)
-            g = &gates[t, 0, 0]
-            if mask is not None:
-                m = &mask[t, 0]
+            g = at(all_gates, d, t * B * 4 * H)
+            old, new = at(states, d, before * B * H), at(states, d, after * B * H)
+            if masks != NULL:
+                m = masks + t * B
             if reset_after:
-                matmul(False, False, B, 3 * H, H, &h[before, 0, 0], H,
-                             &recurrent_kernel[0, 0], 3 * H, 0, &work[0, 0], 3 * H)
-                gru_gates(g, B, H, &bias[0, 0], m, &work[0, 0], &h[before, 0, 0], g,
-                          &h[after, 0, 0])
+                product(d, False, False, B, 3 * H, H, old, H, u, 3 * H, False, hu, 3 * H)
+                gru_gates(d, B, H, b, m, hu, old, g, new)
             else:
-                matmul(False, False, B, 2 * H, H, &h[before, 0, 0], H,
-                             &recurrent_kernel[0, 0], 3 * H, 1, g + H, 4 * H)
-                cho_reset(g, B, H, &bias[0, 0], &h[before, 0, 0], g)
-                matmul(False, False, B, H, H, g + 3 * H, 4 * H,
-                             &recurrent_kernel[0, 2 * H], 3 * H, 1, g, 4 * H)
-                cho_update(g, B, H, m, &h[before, 0, 0], g, &h[after, 0, 0])
+                product(d, False, False, B, 2 * H, H, old, H, u, 3 * H, True, at(g, d, H), 4 * H)
+                cho_reset(d, B, H, b, old, g)
+                product(d, False, False, B, H, H, at(g, d, 3 * H), 4 * H, at(u, d, 2 * H), 3 * H,
+                        True, g, 4 * H)
+                cho_update(d, B, H, m, old, g, new)
+        cgru_restore_mode(mode)
 
 
-def gru_backward(const real[:, :, ::1] x, const real[:, ::1] kernel,
-                 const real[:, ::1] recurrent_kernel, const uint8_t[:, ::1] mask, bint reverse,
-                 const real[:, :, ::1] h, real[:, :, ::1] gates, const real[:, :, ::1] dy,
-                 real[:, ::1] dh, real[:, :, ::1] dx, real[:, ::1] dkernel,
-                 real[:, ::1] drecurrent_kernel, real[:, ::1] dbias, real[:, ::1] work):
+def gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
+                 cnp.ndarray mask, bint reverse, cnp.ndarray h, cnp.ndarray gates,
+                 cnp.ndarray dy, cnp.ndarray dh, cnp.ndarray dx, cnp.ndarray dkernel,
+                 cnp.ndarray drecurrent_kernel, cnp.ndarray dbias, cnp.ndarray work):
     """The gradients of a whole GRU sequence; arguments not listed here as in `gru_forward`.
 
     Parameters
@@ -297,161 +433,371 @@ def gru_backward(const real[:, :, ::1] x, const real[:, ::1] kernel,
         Like the weights; added to.
     work : [B + 2, 3H], scratch
     """
-    cdef Py_ssize_t T = x.shape[0], B = x.shape[1], I = x.shape[2], H = h.shape[2]
-    cdef Py_ssize_t s, t, j, before
-    cdef bint reset_after = dbias.shape[0] == 2
-    cdef const uint8_t *m = NULL
-    cdef const real *d = NULL
-    cdef const real *first
-    cdef const real *u = &recurrent_kernel[0, 0]
-    cdef real *g
-    cdef real *sums
-    check_gru("gru_backward", T, B, I, H,
-              (kernel.shape[0], kernel.shape[1], recurrent_kernel.shape[0],
-               recurrent_kernel.shape[1], h.shape[0], h.shape[1],
-               gates.shape[0], gates.shape[1], gates.shape[2], work.shape[0], work.shape[1],
-               T if mask is None else mask.shape[0], B if mask is None else mask.shape[1],
-               T if dy is None else dy.shape[0], B if dy is None else dy.shape[1],
-               H if dy is None else dy.shape[2], dh.shape[0], dh.shape[1],
-               T if dx is None else dx.shape[0], B if dx is None else dx.shape[1],
-               I if dx is None else dx.shape[2], dkernel.shape[0], dkernel.shape[1],
-               drecurrent_kernel.shape[0], drecurrent_kernel.shape[1], dbias.shape[0],
-               dbias.shape[1]),
-              (I, 3 * H, H, 3 * H, T + 1, B, T, B, 4 * H, B + 2, 3 * H, T, B,
-               T, B, H, B, H, T, B, I, I, 3 * H, H, 3 * H, 2 if reset_after else 1, 3 * H))
+    cdef int kind = real_kind("gru_backward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t T = dim(x, 0), B = dim(x, 1), I = dim(x, 2), H = dim(h, 2)
+    cdef Py_ssize_t s, t, before
+    cdef bint reset_after = dim(dbias, 0) == 2
+    cdef void *x_ = data("gru_backward", "x", x, kind, 3, T, B, I)
+    cdef void *w = data("gru_backward", "kernel", kernel, kind, 2, I, 3 * H)
+    cdef void *u = data("gru_backward", "recurrent_kernel", recurrent_kernel, kind, 2, H, 3 * H)
+    cdef uint8_t *masks = <uint8_t *>data_or_null("gru_backward", "mask", mask, cnp.NPY_UINT8, 2, T, B)
+    cdef void *states = data("gru_backward", "h", h, kind, 3, T + 1, B, H)
+    cdef void *all_gates = data("gru_backward", "gates", gates, kind, 3, T, B, 4 * H)
+    cdef void *all_dy = data_or_null("gru_backward", "dy", dy, kind, 3, T, B, H)
+    cdef void *carry = data("gru_backward", "dh", dh, kind, 2, B, H)
+    cdef void *dx_ = data_or_null("gru_backward", "dx", dx, kind, 3, T, B, I)
+    cdef void *dw = data("gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
+    cdef void *du = data("gru_backward", "drecurrent_kernel", drecurrent_kernel, kind, 2, H, 3 * H)
+    cdef void *db = data("gru_backward", "dbias", dbias, kind, 2, 2 if reset_after else 1, 3 * H)
+    cdef void *drh = data("gru_backward", "work", work, kind, 2, B + 2, 3 * H)
+    cdef void *sums = at(drh, d, B * 3 * H)
+    cdef uint8_t *m = NULL
+    cdef void *dy_ = NULL
+    cdef void *g
+    cdef void *old
+    cdef unsigned long mode
+    check_dimensions("gru_backward", T, B, I, H)
     with nogil:
-        sums = &work[B, 0]
-        for j in range(4 * H):
-            sums[j] = 0
+        mode = cgru_flush_subnormals()
+        memset(sums, 0, 4 * H * (8 if d else 4))
         for s in range(T):
             t = s if reverse else T - 1 - s
             before = t + 1 if reverse else t
-            g = &gates[t, 0, 0]
-            if mask is not None:
-                m = &mask[t, 0]
-            if dy is not None:
-                d = &dy[t, 0, 0]
+            g, old = at(all_gates, d, t * B * 4 * H), at(states, d, before * B * H)
+            if masks != NULL:
+                m = masks + t * B
+            if all_dy != NULL:
+                dy_ = at(all_dy, d, t * B * H)
             if reset_after:
-                gru_gates_grad(g, B, H, m, &h[before, 0, 0], d, g, &dh[0, 0], sums)
-                matmul(False, True, B, H, 3 * H, g + H, 4 * H, u, 3 * H,
-                             1, &dh[0, 0], H)
+                gru_gates_grad(d, B, H, m, old, dy_, g, carry, sums)
+                product(d, False, True, B, H, 3 * H, at(g, d, H), 4 * H, u, 3 * H, True, carry, H)
             else:
-                cho_update_grad(g, B, H, m, &h[before, 0, 0], d, g, &dh[0, 0], sums)
-                matmul(False, True, B, H, H, g, 4 * H, u + 2 * H, 3 * H,
-                             0, &work[0, 0], H)
-                cho_reset_grad(g, B, H, &h[before, 0, 0], &work[0, 0], g, &dh[0, 0], sums)
-                matmul(False, True, B, H, 2 * H, g + H, 4 * H, u, 3 * H,
-                             1, &dh[0, 0], H)
+                cho_update_grad(d, B, H, m, old, dy_, g, carry, sums)
+                product(d, False, True, B, H, H, g, 4 * H, at(u, d, 2 * H), 3 * H, False, drh, H)
+                cho_reset_grad(d, B, H, old, drh, g, carry, sums)
+                product(d, False, True, B, H, 2 * H, at(g, d, H), 4 * H, u, 3 * H, True, carry, H)
 
         # The weights, each as one product over all steps and sequences.
-        g = &gates[0, 0, 0]
-        first = &h[1, 0, 0] if reverse else &h[0, 0, 0]
+        g = all_gates
+        old = at(states, d, B * H if reverse else 0)
         if reset_after:
-            matmul(True, False, H, 3 * H, T * B, first, H, g + H, 4 * H,
-                         1, &drecurrent_kernel[0, 0], 3 * H)
+            product(d, True, False, H, 3 * H, T * B, old, H, at(g, d, H), 4 * H, True, du, 3 * H)
         else:
-            matmul(True, False, H, 2 * H, T * B, first, H, g + H, 4 * H,
-                         1, &drecurrent_kernel[0, 0], 3 * H)
-            matmul(True, False, H, H, T * B, g + 3 * H, 4 * H, g, 4 * H,
-                         1, &drecurrent_kernel[0, 2 * H], 3 * H)
-        matmul(True, False, I, 2 * H, T * B, &x[0, 0, 0], I, g + H, 4 * H,
-                     1, &dkernel[0, 0], 3 * H)
-        matmul(True, False, I, H, T * B, &x[0, 0, 0], I, g, 4 * H,
-                     1, &dkernel[0, 2 * H], 3 * H)
-        add(2 * H, sums + H, &dbias[0, 0])
-        add(H, sums, &dbias[0, 2 * H])
+            product(d, True, False, H, 2 * H, T * B, old, H, at(g, d, H), 4 * H, True, du, 3 * H)
+            product(d, True, False, H, H, T * B, at(g, d, 3 * H), 4 * H, g, 4 * H,
+                    True, at(du, d, 2 * H), 3 * H)
+        product(d, True, False, I, 2 * H, T * B, x_, I, at(g, d, H), 4 * H, True, dw, 3 * H)
+        product(d, True, False, I, H, T * B, x_, I, g, 4 * H, True, at(dw, d, 2 * H), 3 * H)
+        sum_rows(d, 1, 2 * H, at(sums, d, H), 0, db)
+        sum_rows(d, 1, H, sums, 0, at(db, d, 2 * H))
         if reset_after:
-            add(3 * H, sums + H, &dbias[1, 0])
-        if dx is not None:
-            matmul(False, True, T * B, I, 2 * H, g + H, 4 * H, &kernel[0, 0], 3 * H,
-                         0, &dx[0, 0, 0], I)
-            matmul(False, True, T * B, I, H, g, 4 * H, &kernel[0, 2 * H], 3 * H,
-                         1, &dx[0, 0, 0], I)
+            sum_rows(d, 1, 3 * H, at(sums, d, H), 0, at(db, d, 3 * H))
+        if dx_ != NULL:
+            product(d, False, True, T * B, I, 2 * H, at(g, d, H), 4 * H, w, 3 * H, False, dx_, I)
+            product(d, False, True, T * B, I, H, g, 4 * H, at(w, d, 2 * H), 3 * H, True, dx_, I)
+        cgru_restore_mode(mode)
+
+
+# ---- GRU, packed ---------------------------------------------------------------------------------
+
+cdef inline void *aligned(void *buffer) noexcept:
+    """The first whole cache line in a buffer that has room for one more than is needed."""
+    return <void *>((<size_t>buffer + 63) & ~<size_t>63)
+
+
+cdef Py_ssize_t slack(bint d) noexcept:
+    return 8 if d else 16
+
+
+cdef Py_ssize_t chunk_steps(Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H) noexcept:
+    """The steps whose input projection is made together: half a megabyte of it, as far as that
+    goes, so that it is still in the cache when it is used."""
+    cdef Py_ssize_t steps = 131072 // ((4 * H + I) * B)
+    return 1 if steps < 1 else T if steps > T else steps
+
+
+cdef Py_ssize_t gates_size(Py_ssize_t steps, Py_ssize_t B, Py_ssize_t H, bint d) noexcept:
+    cdef Py_ssize_t lanes = cgru_lanes(d)
+    return (H + lanes - 1) // lanes * steps * B * 4 * lanes + slack(d)
+
+
+def packed_gru_sizes(Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, bint double,
+                     bint keep):
+    """The numbers of elements of the buffers `packed`, `gates` and `work` below."""
+    cdef cgru_gru job
+    cdef Py_ssize_t packed, work, lanes = cgru_lanes(double)
+    memset(&job, 0, sizeof(job))
+    job.inputs, job.units = I, H
+    packed = cgru_packed_size(&job, double) + slack(double)
+    job.turned, job.dx = True, &job
+    work = cgru_packed_size(&job, double) + B * carry_row(H, lanes) + slack(double)
+    return (packed, gates_size(T if keep else chunk_steps(T, B, I, H), B, H, double), work)
+
+
+cdef inline Py_ssize_t carry_row(Py_ssize_t H, Py_ssize_t lanes) noexcept:
+    return (H + 2 * lanes - 1) // (2 * lanes) * 2 * lanes
+
+
+cdef void *scratch(str where, str name, cnp.ndarray buffer, int kind,
+                   Py_ssize_t size) except NULL:
+    """The aligned start of a one-dimensional buffer of at least `size` elements."""
+    if buffer is None or dim(buffer, 0) < size:
+        raise ValueError(f"{where}: {name}: expected at least {size} elements")
+    return aligned(data(where, name, buffer, kind, 1, dim(buffer, 0)))
+
+
+cdef int set_sequence(str where, cgru_gru *job, cnp.ndarray x, cnp.ndarray mask,
+                      int kind) except -1:
+    """The inputs and the mask of a job: [B, T, ...] with any distances between B and T."""
+    cdef Py_ssize_t size = 8 if kind == cnp.NPY_DOUBLE else 4
+    require(cnp.PyArray_NDIM(x) == 3 and (cnp.PyArray_STRIDE(x, 2) == size or dim(x, 2) == 1)
+            and cnp.PyArray_ISALIGNED(x), f"{where}: x: expected [B, T, I] with features together")
+    job.batch, job.steps, job.inputs = dim(x, 0), dim(x, 1), dim(x, 2)
+    check_dimensions(where, job.steps, job.batch, job.inputs, job.units)
+    job.x = cnp.PyArray_DATA(x)
+    job.x_row = cnp.PyArray_STRIDE(x, 0) // size
+    job.x_step = cnp.PyArray_STRIDE(x, 1) // size
+    if mask is not None:
+        require(cnp.PyArray_NDIM(mask) == 2 and cnp.PyArray_ITEMSIZE(mask) == 1
+                and dim(mask, 0) == job.batch and dim(mask, 1) == job.steps,
+                f"{where}: shapes do not agree: mask")
+        job.mask = <const uint8_t *>cnp.PyArray_DATA(mask)
+        job.mask_row, job.mask_step = cnp.PyArray_STRIDE(mask, 0), cnp.PyArray_STRIDE(mask, 1)
+    return 0
+
+
+def packed_gru_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
+                    cnp.ndarray packed):
+    """Pack weights for `packed_gru_forward`.
+
+    kernel [I, 3H], recurrent_kernel [H, 3H], bias [2, 3H] or None;
+    packed, out: at least `packed_gru_sizes(...)[0]` elements.
+    """
+    cdef cgru_gru job
+    cdef int kind = real_kind("packed_gru_pack", kernel)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    memset(&job, 0, sizeof(job))
+    job.steps = job.batch = 1
+    job.inputs, job.units = dim(kernel, 0), dim(recurrent_kernel, 0)
+    set_weights("packed_gru_pack", &job, kernel, recurrent_kernel, kind)
+    job.bias = data_or_null("packed_gru_pack", "bias", bias, kind, 2, 2, 3 * job.units)
+    job.packed = scratch("packed_gru_pack", "packed", packed, kind,
+                         cgru_packed_size(&job, d) + slack(d))
+    with nogil:
+        cgru_gru_pack(&job, d)
+
+
+cdef int set_weights(str where, cgru_gru *job, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
+                     int kind) except -1:
+    cdef Py_ssize_t H = job.units
+    job.kernel = data(where, "kernel", kernel, kind, 2, job.inputs, 3 * H)
+    job.recurrent_kernel = data(where, "recurrent_kernel", recurrent_kernel, kind, 2, H, 3 * H)
+    return 0
+
+
+def packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask, bint reverse,
+                       bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray gates):
+    """A whole GRU sequence, reset_after=True.
+
+    Parameters
+    ----------
+    x : [B, T, I], with any distances between sequences and steps
+    packed
+        From `packed_gru_pack`, at the same instruction level.
+    mask : [B, T] of bool or uint8 with any distances, or None
+        Where it is 0 the state stays as it was.
+    reverse : bool
+        Walk the time axis from its end.
+    from_zero : bool
+        The initial state is 0 (and h says so, too): its product is left out.
+    keep : bool
+        Keep the gates of all steps for `packed_gru_backward`.
+    h : [T + 1, B, H] or [2, B, H], in and out
+        The states as in `gru_forward`.  Where there are two only, they are used in turn: in, the
+        initial state, at 0; out, the last one, at T % 2.
+    gates : at least `packed_gru_sizes(...)[1]` elements, out
+    """
+    cdef cgru_gru job
+    cdef int kind = real_kind("packed_gru_forward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    memset(&job, 0, sizeof(job))
+    job.units = dim(h, 2)
+    set_sequence("packed_gru_forward", &job, x, mask, kind)
+    job.ring = dim(h, 0) != job.steps + 1
+    require(not (job.ring and keep), "packed_gru_forward: keep: expected all T + 1 states in h")
+    job.reverse, job.from_zero, job.keep = reverse, from_zero, keep
+    job.h = data("packed_gru_forward", "h", h, kind, 3, 2 if job.ring else job.steps + 1,
+                 job.batch, job.units)
+    job.packed = scratch("packed_gru_forward", "packed", packed, kind,
+                         cgru_packed_size(&job, d) + slack(d))
+    job.chunk = chunk_steps(job.steps, job.batch, job.inputs, job.units)
+    job.gate_steps = job.steps if keep else job.chunk
+    job.gates = scratch("packed_gru_forward", "gates", gates, kind,
+                        gates_size(job.gate_steps, job.batch, job.units, d))
+    with nogil:
+        cgru_gru_forward(&job, d)
+
+
+def packed_gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
+                        cnp.ndarray mask, bint reverse, bint from_zero, cnp.ndarray h,
+                        cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh, bint start_grad,
+                        cnp.ndarray dx, cnp.ndarray dkernel, cnp.ndarray drecurrent_kernel,
+                        cnp.ndarray dbias, cnp.ndarray work):
+    """The gradients of `packed_gru_forward`; arguments not listed here as there.
+
+    Parameters
+    ----------
+    kernel, recurrent_kernel : as given to `packed_gru_pack`
+    h : [T + 1, B, H]
+    gates, in and out
+        As `packed_gru_forward` left them; they become their own gradients.
+    dy : [B, T, H] with any distances between sequences and steps, or None
+        Gradient of the loss with respect to the state after each step.
+    dh : [B, H], in and out
+        In: gradient with respect to the last state (besides dy).  Out, if `start_grad`: to the
+        initial state.
+    dx : [T, B, I], out, or None
+    dkernel, drecurrent_kernel, dbias
+        Like the weights; added to.  dbias may be None.
+    work : at least `packed_gru_sizes(...)[2]` elements, scratch
+    """
+    cdef cgru_gru job
+    cdef int kind = real_kind("packed_gru_backward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t T, B, I, H, packed, size = 8 if d else 4
+    memset(&job, 0, sizeof(job))
+    job.units = dim(h, 2)
+    set_sequence("packed_gru_backward", &job, x, mask, kind)
+    T, B, I, H = job.steps, job.batch, job.inputs, job.units
+    set_weights("packed_gru_backward", &job, kernel, recurrent_kernel, kind)
+    job.reverse, job.from_zero, job.keep, job.turned = reverse, from_zero, True, True
+    job.start_grad = start_grad
+    job.h = data("packed_gru_backward", "h", h, kind, 3, T + 1, B, H)
+    job.gate_steps = T
+    job.gates = scratch("packed_gru_backward", "gates", gates, kind, gates_size(T, B, H, d))
+    if dy is not None:
+        require(cnp.PyArray_NDIM(dy) == 3 and dim(dy, 0) == B and dim(dy, 1) == T
+                and dim(dy, 2) == H and cnp.PyArray_TYPE(dy) == kind
+                and (cnp.PyArray_STRIDE(dy, 2) == size or H == 1),
+                "packed_gru_backward: shapes do not agree: dy")
+        job.dy = cnp.PyArray_DATA(dy)
+        job.dy_row, job.dy_step = (cnp.PyArray_STRIDE(dy, 0) // size,
+                                   cnp.PyArray_STRIDE(dy, 1) // size)
+    job.dh = data("packed_gru_backward", "dh", dh, kind, 2, B, H)
+    job.dx = data_or_null("packed_gru_backward", "dx", dx, kind, 3, T, B, I)
+    job.dkernel = data("packed_gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
+    job.drecurrent_kernel = data("packed_gru_backward", "drecurrent_kernel", drecurrent_kernel,
+                                 kind, 2, H, 3 * H)
+    job.dbias = data_or_null("packed_gru_backward", "dbias", dbias, kind, 2, 2, 3 * H)
+    packed = cgru_packed_size(&job, d)
+    job.carry_row = carry_row(H, cgru_lanes(d))
+    job.packed = scratch("packed_gru_backward", "work", work, kind,
+                         packed + B * job.carry_row + slack(d))
+    job.carry = at(job.packed, d, packed)
+    with nogil:
+        cgru_gru_pack(&job, d)
+        cgru_gru_backward(&job, d)
 
 
 # ---- Optimizers: in place, over the flat parameter vector [P] ------------------------------------
 
-def sgd(real[::1] theta, const real[::1] grad, real[::1] velocity, double learning_rate,
+def sgd(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray velocity, double learning_rate,
         double momentum, bint nesterov):
     """theta -= learning_rate grad, with momentum where `velocity` is not None."""
-    cdef Py_ssize_t P = theta.shape[0]
-    require(grad.shape[0] == P and (velocity is None or velocity.shape[0] == P),
-            "sgd: shapes do not agree")
-    if P == 0:
-        return
-    cdef real *v = NULL if velocity is None else &velocity[0]
+    cdef int kind = real_kind("sgd", theta)
+    cdef Py_ssize_t P = dim(theta, 0)
+    cdef void *theta_ = data("sgd", "theta", theta, kind, 1, P)
+    cdef void *grad_ = data("sgd", "grad", grad, kind, 1, P)
+    cdef void *v = data_or_null("sgd", "velocity", velocity, kind, 1, P)
+    cdef unsigned long mode
     with nogil:
-        sgd_update(&theta[0], P, &theta[0], &grad[0], v, learning_rate, momentum, <int>nesterov)
+        mode = cgru_flush_subnormals()
+        sgd_update(kind == cnp.NPY_DOUBLE, P, theta_, grad_, v, learning_rate, momentum,
+                   <int>nesterov)
+        cgru_restore_mode(mode)
 
 
-def rmsprop(real[::1] theta, const real[::1] grad, real[::1] square, real[::1] mean,
-            real[::1] velocity, double learning_rate, double rho, double momentum,
+def rmsprop(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray square, cnp.ndarray mean,
+            cnp.ndarray velocity, double learning_rate, double rho, double momentum,
             double epsilon):
     """RMSprop; `mean` is None unless centered, `velocity` is None without momentum."""
-    cdef Py_ssize_t P = theta.shape[0]
-    require(grad.shape[0] == P and square.shape[0] == P
-            and (mean is None or mean.shape[0] == P)
-            and (velocity is None or velocity.shape[0] == P), "rmsprop: shapes do not agree")
-    if P == 0:
-        return
-    cdef real *a = NULL if mean is None else &mean[0]
-    cdef real *v = NULL if velocity is None else &velocity[0]
+    cdef int kind = real_kind("rmsprop", theta)
+    cdef Py_ssize_t P = dim(theta, 0)
+    cdef void *theta_ = data("rmsprop", "theta", theta, kind, 1, P)
+    cdef void *grad_ = data("rmsprop", "grad", grad, kind, 1, P)
+    cdef void *s = data("rmsprop", "square", square, kind, 1, P)
+    cdef void *a = data_or_null("rmsprop", "mean", mean, kind, 1, P)
+    cdef void *v = data_or_null("rmsprop", "velocity", velocity, kind, 1, P)
+    cdef unsigned long mode
     with nogil:
-        rmsprop_update(&theta[0], P, &theta[0], &grad[0], &square[0], a, v, learning_rate, rho,
+        mode = cgru_flush_subnormals()
+        rmsprop_update(kind == cnp.NPY_DOUBLE, P, theta_, grad_, s, a, v, learning_rate, rho,
                        momentum, epsilon)
+        cgru_restore_mode(mode)
 
 
-def adam(real[::1] theta, const real[::1] grad, real[::1] m, real[::1] v, real[::1] v_max,
+def adam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, cnp.ndarray v_max,
          double step_size, double beta_1, double beta_2, double epsilon):
     """Adam (Kingma and Ba 2015); `step_size` holds both bias corrections; `v_max` is None
     unless amsgrad."""
-    cdef Py_ssize_t P = theta.shape[0]
-    require(grad.shape[0] == P and m.shape[0] == P and v.shape[0] == P
-            and (v_max is None or v_max.shape[0] == P), "adam: shapes do not agree")
-    if P == 0:
-        return
-    cdef real *most = NULL if v_max is None else &v_max[0]
+    cdef int kind = real_kind("adam", theta)
+    cdef Py_ssize_t P = dim(theta, 0)
+    cdef void *theta_ = data("adam", "theta", theta, kind, 1, P)
+    cdef void *grad_ = data("adam", "grad", grad, kind, 1, P)
+    cdef void *m_ = data("adam", "m", m, kind, 1, P)
+    cdef void *v_ = data("adam", "v", v, kind, 1, P)
+    cdef void *most = data_or_null("adam", "v_max", v_max, kind, 1, P)
+    cdef unsigned long mode
     with nogil:
-        adam_update(&theta[0], P, &theta[0], &grad[0], &m[0], &v[0], most, step_size,
+        mode = cgru_flush_subnormals()
+        adam_update(kind == cnp.NPY_DOUBLE, P, theta_, grad_, m_, v_, most, step_size,
                     beta_1, beta_2, epsilon)
+        cgru_restore_mode(mode)
 
 
 # ---- Small ones ----------------------------------------------------------------------------------
 
-def norm(const real[::1] x):
+def norm(cnp.ndarray x):
     """The Euclidean norm of x [N]."""
-    require_blas_int(x.shape[0])
-    cdef int n = <int>x.shape[0], unit = 1
+    cdef int kind = real_kind("norm", x), unit = 1, n = <int>dim(x, 0)
+    require_blas_int(dim(x, 0))
+    cdef void *x_ = data("norm", "x", x, kind, 1, n)
     if n == 0:
         return 0.0
-    if real is float:
-        return snrm2(&n, <float *>&x[0], &unit)
-    else:
-        return dnrm2(&n, <double *>&x[0], &unit)
+    return dnrm2(&n, <double *>x_, &unit) if kind == cnp.NPY_DOUBLE else snrm2(&n, <float *>x_,
+                                                                              &unit)
 
 
-def all_finite(const real[::1] x):
-    """Whether x [N] holds neither NaN nor infinity."""
-    cdef Py_ssize_t N = x.shape[0]
+def all_finite(cnp.ndarray x):
+    """Whether a C-contiguous array x of any shape holds neither NaN nor infinity."""
+    cdef int kind = real_kind("all_finite", x)
+    cdef Py_ssize_t N = cnp.PyArray_SIZE(x)
+    cdef void *x_ = cnp.PyArray_DATA(x)
     cdef int answer
-    if N == 0:
-        return True
+    require(cnp.PyArray_IS_C_CONTIGUOUS(x), "all_finite: expected a C-contiguous array")
+    if N < 1024:
+        return finite_array(kind == cnp.NPY_DOUBLE, N, x_) != 0
     with nogil:
-        answer = finite_array(&x[0], N, &x[0])
+        answer = finite_array(kind == cnp.NPY_DOUBLE, N, x_)
     return answer != 0
 
 
-def sigmoid(const real[::1] x, real[::1] y):
+def sigmoid(cnp.ndarray x, cnp.ndarray y):
     """y [N] = 1 / (1 + exp(-x)), within 4 units in the last place."""
-    require(y.shape[0] == x.shape[0], "sigmoid: shapes do not agree")
-    if x.shape[0] > 0:
-        with nogil:
-            sigmoid_array(&y[0], x.shape[0], &x[0], &y[0])
+    cdef int kind = real_kind("sigmoid", x)
+    cdef Py_ssize_t N = dim(x, 0)
+    cdef void *x_ = data("sigmoid", "x", x, kind, 1, N)
+    cdef void *y_ = data("sigmoid", "y", y, kind, 1, N)
+    with nogil:
+        sigmoid_array(kind == cnp.NPY_DOUBLE, N, x_, y_)
 
 
-def tanh(const real[::1] x, real[::1] y):
+def tanh(cnp.ndarray x, cnp.ndarray y):
     """y [N] = tanh(x), within 4 units in the last place."""
-    require(y.shape[0] == x.shape[0], "tanh: shapes do not agree")
-    if x.shape[0] > 0:
-        with nogil:
-            tanh_array(&y[0], x.shape[0], &x[0], &y[0])
+    cdef int kind = real_kind("tanh", x)
+    cdef Py_ssize_t N = dim(x, 0)
+    cdef void *x_ = data("tanh", "x", x, kind, 1, N)
+    cdef void *y_ = data("tanh", "y", y, kind, 1, N)
+    with nogil:
+        tanh_array(kind == cnp.NPY_DOUBLE, N, x_, y_)

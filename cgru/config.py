@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from pathlib import Path
@@ -61,32 +62,23 @@ def as_dtype(dtype: Any) -> np.dtype:
     return found
 
 
-def _blas_pools() -> Any:
-    """The threads of the BLAS that the kernels call (NumPy may carry another, left alone)."""
-    from threadpoolctl import ThreadpoolController  # costs a scan of the loaded libraries
-
-    blas = ThreadpoolController().select(user_api="blas")
-    paths = [pool.filepath for pool in blas.lib_controllers]
-    paths = [path for path in paths if "scipy" in str(Path(path).parent)]
-    return blas.select(filepath=paths) if paths else blas
-
-
 def get_num_threads() -> int:
-    """The number of threads that the kernels may use.
+    """The number of threads that one call of a kernel may use.
 
     Examples
     --------
     >>> cgru.get_num_threads() >= 1
     True
     """
-    return max((pool.num_threads for pool in _blas_pools().lib_controllers), default=1)
+    return _kernels.get_num_threads()
 
 
 def set_num_threads(threads: int) -> None:
-    """Set the number of threads that the kernels may use, for the whole process.
+    """Set the number of threads that one call of a kernel may use, for the whole process.
 
-    The environment variable ``CGRU_NUM_THREADS`` sets it at import; ``OMP_NUM_THREADS`` is
-    obeyed where that is not set.
+    Small work stays on fewer.  At import it is that of the environment variable
+    ``CGRU_NUM_THREADS``; where that is not set, of ``OMP_NUM_THREADS``; otherwise the number of
+    physical cores that the process may use.  Results do not depend on it.
 
     Parameters
     ----------
@@ -101,16 +93,46 @@ def set_num_threads(threads: int) -> None:
     1
     >>> cgru.set_num_threads(before)
     """
-    _blas_pools().limit(limits=_checks.integer("threads", threads, 1))
+    _kernels.set_num_threads(_checks.integer("threads", threads, 1))
 
 
-if os.environ.get("CGRU_NUM_THREADS"):
+def _usual_threads() -> int:
+    """What the environment asks for, or the physical cores that there are for this process."""
+    for name in ("CGRU_NUM_THREADS", "OMP_NUM_THREADS"):
+        # OMP_NUM_THREADS may be a list, with a number for each level of nesting.
+        text = os.environ.get(name, "").split(",")[0].strip()
+        if text.isdecimal() and int(text) > 0:
+            return int(text)
+        if text and name == "CGRU_NUM_THREADS":
+            raise ValueError(f"{name}: expected an integer >= 1, got {text!r}")
+    return int(min(_physical_cores(), _cpu_quota()))
+
+
+def _physical_cores() -> int:
     try:
-        set_num_threads(int(os.environ["CGRU_NUM_THREADS"]))
-    except ValueError:
-        raise ValueError(
-            f"CGRU_NUM_THREADS: expected an integer >= 1, got {os.environ['CGRU_NUM_THREADS']!r}"
-        ) from None
+        cpus = os.sched_getaffinity(0)
+    except AttributeError:  # not on this system
+        return os.cpu_count() or 1
+    cores = set()
+    for cpu in cpus:
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            cores.add(siblings.read_text())
+        except OSError:
+            cores.add(str(cpu))
+    return len(cores)
+
+
+def _cpu_quota() -> float:
+    """The CPUs that a container may use at a time."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, round(int(quota) / int(period)))
+    except (OSError, ValueError):  # there is no such file, or no limit ("max")
+        return math.inf
+
+
+set_num_threads(_usual_threads())
 
 
 def show_config(mode: str = "stdout") -> dict[str, str] | None:
@@ -141,14 +163,13 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
     import cgru
 
     blas = scipy.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    loaded = {f"{pool.internal_api} {pool.version}" for pool in _blas_pools().lib_controllers}
-    levels = ", ".join(_kernels.isa_levels())
+    levels = ", ".join(_kernels.isa_levels()[1:])
     facts = {
         "cgru": cgru.__version__,
         "Python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         "NumPy": np.__version__,
         "SciPy": scipy.__version__,
-        "BLAS": ", ".join(sorted(loaded)) or f"{blas.get('name')} {blas.get('version')}",
+        "BLAS": f"{blas.get('name')} {blas.get('version')}",
         "instruction set": f"{_kernels.isa()} (this CPU runs {levels})",
         "threads": f"{get_num_threads()} of {os.cpu_count()} logical CPUs",
     }

@@ -131,6 +131,7 @@ class Sequential(Trainer):
         training: bool = False,
         mask: np.ndarray | None = None,
         needs_input_grad: bool = True,
+        needs_backward: bool = True,
     ) -> tuple[np.ndarray, Backward]:
         backwards: list[Backward] = []
         for layer in self.layers:
@@ -139,6 +140,7 @@ class Sequential(Trainer):
                 mask=mask,
                 initial_state=None,
                 needs_input_grad=needs_input_grad or bool(backwards),
+                needs_backward=needs_backward,
             )
             y, layer_backward = layer.run(x, context)
             mask = layer.compute_mask(x, mask)

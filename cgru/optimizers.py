@@ -87,7 +87,7 @@ class Optimizer:
         self.build(flat)
         self._clip(flat)
         self.iterations += 1
-        self.step(flat.value, flat.grad)
+        self.step(flat.to_change(), flat.grad)
 
     def step(self, theta: np.ndarray, grad: np.ndarray) -> None:
         """Change theta, in place, by the step for `grad`."""

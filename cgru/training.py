@@ -57,7 +57,7 @@ class Trainer(Layer):
         theta = _checks.floats("theta", value, flat.value.dtype)
         if theta.shape != flat.value.shape:
             raise ValueError(f"theta: expected shape {flat.value.shape}, got {theta.shape}")
-        flat.value[:] = theta
+        flat.to_change()[:] = theta
 
     def value_and_grad(
         self, theta: Any, x: Any, y: Any, sample_weight: Any = None, training: bool = False
@@ -283,7 +283,7 @@ class Trainer(Layer):
     ) -> tuple[float, np.ndarray]:
         """The loss and predictions of a batch; the gradient is left in the flat vector."""
         assert self.loss is not None
-        y_pred, backward = self.run(batch.x, _context(training))
+        y_pred, backward = self.run(batch.x, _context(training, needs_backward=True))
         value, dy = self.loss.value_and_grad(batch.y, y_pred, batch.sample_weight)
         flat.grad[:] = 0
         backward(dy)
@@ -407,7 +407,7 @@ class Trainer(Layer):
         return self._predict(self._inputs(x))
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        return self.run(x, _context(training=False))[0]
+        return self.run(x, _context(training=False, needs_backward=False))[0]
 
     # ---- The door ----
 
@@ -501,9 +501,15 @@ class _Tracker:
         }
 
 
-def _context(training: bool) -> dict[str, Any]:
+def _context(training: bool, needs_backward: bool) -> dict[str, Any]:
     """What the model's first layer is told: nobody asks for the gradient of the data."""
-    return dict(training=training, mask=None, initial_state=None, needs_input_grad=False)
+    return dict(
+        training=training,
+        mask=None,
+        initial_state=None,
+        needs_input_grad=False,
+        needs_backward=needs_backward,
+    )
 
 
 def _metrics(identifiers: Any) -> list[metrics.Metric]:

@@ -11,6 +11,13 @@ import numpy as np
 from cgru import _checks
 
 
+class Memory:
+    """Where values of weights lie; `changes` counts how often they were set, for those who keep
+    something that was made from them."""
+
+    changes: int = 0
+
+
 class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     """A named array that a layer owns, usable wherever an array is.
 
@@ -39,7 +46,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     ) -> None:
         self._value = np.array(value, order="C")
         self._grad: np.ndarray | None = None
-        self._home: FlatVector | None = None
+        self._memory = Memory()
         self.name = name
         self.path = path or name
         self.trainable = trainable
@@ -73,6 +80,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         if array.shape != self.shape:
             raise ValueError(f"{self.path}: expected shape {self.shape}, got {array.shape}")
         self._value[...] = array
+        self._memory.changes += 1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -126,7 +134,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     __hash__ = object.__hash__
 
 
-class FlatVector:
+class FlatVector(Memory):
     """One value and one gradient vector that `variables` become views into.
 
     An optimizer is then one kernel over one array, and `scipy.optimize` can train the model.
@@ -138,7 +146,7 @@ class FlatVector:
 
     Attributes
     ----------
-    value, grad : ndarray, shape (P,)
+    grad : ndarray, shape (P,)
     variables : list of Variable
     """
 
@@ -151,17 +159,29 @@ class FlatVector:
         self.variables = list(variables)
         size = sum(variable.size for variable in variables)
         dtype = next(iter(dtypes), "float32")
-        self.value = np.empty(size, dtype)
+        self._value = np.empty(size, dtype)
         self.grad = np.zeros(size, dtype)
         start = 0
         for variable in variables:
             stop = start + math.prod(variable.shape)
-            value = self.value[start:stop].reshape(variable.shape)
+            value = self._value[start:stop].reshape(variable.shape)
             value[...] = variable._value
             variable._value = value
             variable._grad = self.grad[start:stop].reshape(variable.shape)
-            variable._home = self
+            variable._memory = self
             start = stop
+
+    @property
+    def value(self) -> np.ndarray:
+        """The values, shape (P,), read-only."""
+        view = self._value.view()
+        view.flags.writeable = False
+        return view
+
+    def to_change(self) -> np.ndarray:
+        """The values, shape (P,), for one who is about to change them."""
+        self.changes += 1
+        return self._value
 
     def holds(self, variables: Sequence[Variable]) -> bool:
         """Whether exactly `variables` are views into this vector, in this order.
@@ -169,6 +189,6 @@ class FlatVector:
         They are not when some were added, frozen, or moved on to another model's vector.
         """
         return len(variables) == len(self.variables) and all(
-            ours is theirs and ours._home is self
+            ours is theirs and ours._memory is self
             for ours, theirs in zip(self.variables, variables, strict=True)
         )

@@ -16,7 +16,11 @@ ACTIVATIONS = [
 
 def run(layer, x, **context):
     """Output and backward function of a layer, as a model calls it."""
-    defaults = dict.fromkeys(CONTEXT) | {"training": False, "needs_input_grad": True}
+    defaults = dict.fromkeys(CONTEXT) | {
+        "training": False,
+        "needs_input_grad": True,
+        "needs_backward": True,
+    }
     layer.ensure_built(x.shape)
     return layer.run(x, defaults | context)
 

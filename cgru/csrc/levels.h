@@ -1,4 +1,4 @@
-/* Compiles the numeric loops of body.h once per instruction level and element type, and chooses
+/* Compiles the numeric code once per instruction level and element type, and chooses
  * the level that this CPU runs.  One body, no copies: a level only changes what the compiler may
  * use.  The levels are those of the x86-64 psABI; other CPUs have the baseline alone.
  *
@@ -13,12 +13,21 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "jobs.h"
+#include "pool.h"
+#include "plan.h"
+
+#undef I /* which <complex.h> takes, for those who include it */
+
 #define CGRU_JOIN_(a, b, c) a##_##b##_##c
 #define CGRU_JOIN(a, b, c) CGRU_JOIN_(a, b, c)
 #define NAME(function) CGRU_JOIN(function, TYPE, LEVEL)
 
-/* The loops of one level for one element type; body.h says what each does. */
+/* The loops of one level for one element type; gates.h and elementwise.h say what each does. */
 #define CGRU_LOOPS(REAL)                                                                         \
+    int vector_bytes, tile_rows;                                                                            \
+    ptrdiff_t (*packed_size)(const cgru_gru *job);                                               \
+    cgru_task gru_pack, gru_forward, gru_backward, product;                                      \
     void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
                       const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
     void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
@@ -42,6 +51,8 @@
                  double step_size, double beta_1, double beta_2, double epsilon);                \
     void (*sigmoid)(ptrdiff_t size, const REAL *x, REAL *y);                                     \
     void (*tanh)(ptrdiff_t size, const REAL *x, REAL *y);                                        \
+    void (*sum_rows)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t step,           \
+                     REAL *y);                                                                   \
     int (*all_finite)(ptrdiff_t size, const REAL *x);
 
 typedef struct { CGRU_LOOPS(float) } cgru_loops_f32;
@@ -75,25 +86,34 @@ typedef struct {
 #define VECTOR_LOOP
 #endif
 
+#define INLINE inline __attribute__((always_inline))
+#define UNROLL CGRU_PRAGMA(GCC unroll 32)
+
 #define LEVEL baseline
+#define VECTOR_BYTES 16
 #include "types.h"
 #undef LEVEL
+#undef VECTOR_BYTES
 
 #ifdef CGRU_X86_LEVELS
 #define CGRU_V3 "avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
 #define CGRU_V4 CGRU_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl" CGRU_WIDE
 
 #define LEVEL v3
+#define VECTOR_BYTES 32
 CGRU_BEGIN(CGRU_V3)
 #include "types.h"
 CGRU_END
 #undef LEVEL
+#undef VECTOR_BYTES
 
 #define LEVEL v4
+#define VECTOR_BYTES 64
 CGRU_BEGIN(CGRU_V4)
 #include "types.h"
 CGRU_END
 #undef LEVEL
+#undef VECTOR_BYTES
 #endif
 
 /* In ascending order: a CPU that runs one level runs all below it. */
@@ -123,24 +143,61 @@ static int cgru_count_levels(void)
 #endif
 }
 
-/* The level in use, and each loop of that level for the element type that `like` points to. */
+/* The level in use, and each loop of that level for float or double. */
 static const cgru_level *cgru_active = cgru_levels;
 
-#define CGRU_LOOP(loop, like, ...)                                                       \
-    (_Generic((like), float *: cgru_active->f32, const float *: cgru_active->f32,        \
-                      double *: cgru_active->f64, const double *: cgru_active->f64)      \
-         ->loop(__VA_ARGS__))
-#define gru_gates(like, ...) CGRU_LOOP(gru_gates, like, __VA_ARGS__)
-#define gru_gates_grad(like, ...) CGRU_LOOP(gru_gates_grad, like, __VA_ARGS__)
-#define cho_reset(like, ...) CGRU_LOOP(cho_reset, like, __VA_ARGS__)
-#define cho_update(like, ...) CGRU_LOOP(cho_update, like, __VA_ARGS__)
-#define cho_update_grad(like, ...) CGRU_LOOP(cho_update_grad, like, __VA_ARGS__)
-#define cho_reset_grad(like, ...) CGRU_LOOP(cho_reset_grad, like, __VA_ARGS__)
-#define sgd_update(like, ...) CGRU_LOOP(sgd, like, __VA_ARGS__)
-#define rmsprop_update(like, ...) CGRU_LOOP(rmsprop, like, __VA_ARGS__)
-#define adam_update(like, ...) CGRU_LOOP(adam, like, __VA_ARGS__)
-#define sigmoid_array(like, ...) CGRU_LOOP(sigmoid, like, __VA_ARGS__)
-#define tanh_array(like, ...) CGRU_LOOP(tanh, like, __VA_ARGS__)
-#define finite_array(like, ...) CGRU_LOOP(all_finite, like, __VA_ARGS__)
+#define CGRU_LOOP(is_double, loop, ...)                     \
+    ((is_double) ? cgru_active->f64->loop(__VA_ARGS__)      \
+                 : cgru_active->f32->loop(__VA_ARGS__))
+#define gru_gates(is_double, ...) CGRU_LOOP(is_double, gru_gates, __VA_ARGS__)
+#define gru_gates_grad(is_double, ...) CGRU_LOOP(is_double, gru_gates_grad, __VA_ARGS__)
+#define cho_reset(is_double, ...) CGRU_LOOP(is_double, cho_reset, __VA_ARGS__)
+#define cho_update(is_double, ...) CGRU_LOOP(is_double, cho_update, __VA_ARGS__)
+#define cho_update_grad(is_double, ...) CGRU_LOOP(is_double, cho_update_grad, __VA_ARGS__)
+#define cho_reset_grad(is_double, ...) CGRU_LOOP(is_double, cho_reset_grad, __VA_ARGS__)
+#define sgd_update(is_double, ...) CGRU_LOOP(is_double, sgd, __VA_ARGS__)
+#define rmsprop_update(is_double, ...) CGRU_LOOP(is_double, rmsprop, __VA_ARGS__)
+#define adam_update(is_double, ...) CGRU_LOOP(is_double, adam, __VA_ARGS__)
+#define sum_rows(is_double, ...) CGRU_LOOP(is_double, sum_rows, __VA_ARGS__)
+#define sigmoid_array(is_double, ...) CGRU_LOOP(is_double, sigmoid, __VA_ARGS__)
+#define tanh_array(is_double, ...) CGRU_LOOP(is_double, tanh, __VA_ARGS__)
+#define finite_array(is_double, ...) CGRU_LOOP(is_double, all_finite, __VA_ARGS__)
+
+/* The jobs of jobs.h, shared among threads. */
+#define CGRU_TASK(is_double, task) \
+    ((is_double) ? cgru_active->f64->task : cgru_active->f32->task)
+
+static ptrdiff_t cgru_lanes(int is_double)
+{
+    return cgru_active->f32->vector_bytes / (is_double ? sizeof(double) : sizeof(float));
+}
+
+static void cgru_gru_pack(cgru_gru *job, int is_double)
+{
+    cgru_run_gru(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
+                 CGRU_TASK(is_double, gru_pack));
+}
+
+static void cgru_gru_forward(cgru_gru *job, int is_double)
+{
+    cgru_run_gru(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
+                 CGRU_TASK(is_double, gru_forward));
+}
+
+static void cgru_gru_backward(cgru_gru *job, int is_double)
+{
+    cgru_run_gru(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
+                 CGRU_TASK(is_double, gru_backward));
+}
+
+static ptrdiff_t cgru_packed_size(const cgru_gru *job, int is_double)
+{
+    return CGRU_LOOP(is_double, packed_size, job);
+}
+
+static void cgru_multiply(cgru_product *job, int is_double)
+{
+    cgru_run_product(job, CGRU_TASK(is_double, product));
+}
 
 #endif

@@ -1,4 +1,4 @@
-/* body.h for float and for double, at the instruction level that levels.h has set. */
+/* The numeric code for float and for double, at the instruction level that levels.h has set. */
 
 #define TYPE f32
 #define REAL float
@@ -15,7 +15,7 @@
 #define EXP_TINY 5.42101086e-20f   /* 2^-64 */
 #define EXP_ZERO -104.0f           /* exp of this and less rounds to 0 */
 #define TANH_ONE 10.0f             /* tanh of this and more rounds to 1 */
-#include "body.h"
+#include "all.h"
 
 #define TYPE f64
 #define REAL double
@@ -32,4 +32,4 @@
 #define EXP_TINY 7.458340731200207e-155 /* 2^-512 */
 #define EXP_ZERO -746.0
 #define TANH_ONE 20.0
-#include "body.h"
+#include "all.h"

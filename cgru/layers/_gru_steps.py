@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cgru import _kernels
+from cgru.layers._layout import time_major
 from cgru.layers.base import Backward
 
 if TYPE_CHECKING:
@@ -13,12 +15,14 @@ if TYPE_CHECKING:
 
 
 def sequence(
-    layer: GRU, x: np.ndarray, start: np.ndarray | None, mask: np.ndarray | None
+    layer: GRU,
+    x: np.ndarray,
+    start: np.ndarray | None,
+    mask: np.ndarray | None,
+    needs_backward: bool,
 ) -> tuple[np.ndarray, np.ndarray, Backward]:
-    """The whole sequence; x [time, batch, features].
-
-    Returns the states [time, batch, units], the last state, and the backward pass.
-    """
+    """The whole sequence, as in `_gru_kernels`."""
+    x = time_major(x)
     time, batch, features = x.shape
     units, dtype = layer.units, x.dtype
     kernel, recurrent = layer.kernel._value, layer.recurrent_kernel._value
@@ -26,7 +30,7 @@ def sequence(
     bias = np.zeros((2, 3 * units), dtype)
     if layer.bias is not None:
         bias[: layer.bias.size // (3 * units)] = layer.bias._value
-    projected = x @ kernel + bias[0]
+    projected = _product(x, kernel) + bias[0]
     states = np.empty((time, batch, units), dtype)
     last = np.zeros((batch, units), dtype) if start is None else start
     backwards = []
@@ -37,22 +41,31 @@ def sequence(
         backwards.append(step_backward)
 
     def backward(
-        dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool
+        dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool, needs_start_grad: bool
     ) -> tuple[np.ndarray | None, np.ndarray]:
         dprojected = np.empty_like(projected)
         dbias = np.zeros_like(bias)
         for t, step_backward in zip(reversed(steps), reversed(backwards), strict=True):
             if dh is not None:
-                dlast = dlast + dh[t]
+                dlast = dlast + dh[:, t]
             dprojected[t], dlast = step_backward(dlast, layer.recurrent_kernel.grad, dbias[1])
         rows = dprojected.reshape(time * batch, 3 * units)
         layer.kernel.grad += x.reshape(time * batch, features).T @ rows
         if layer.bias is not None:
             dbias[0] = rows.sum(axis=0)
             layer.bias.grad += dbias.reshape(-1)[: layer.bias.size].reshape(layer.bias.shape)
-        return (dprojected @ kernel.T if needs_input_grad else None), dlast
+        dx = (dprojected @ kernel.T).swapaxes(0, 1) if needs_input_grad else None
+        return dx, dlast
 
-    return states, last, backward
+    return states.swapaxes(0, 1), last, backward
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b``, each row the same whatever the other rows are."""
+    rows = np.ascontiguousarray(a).reshape(-1, a.shape[-1])
+    product = np.empty((len(rows), b.shape[1]), a.dtype)
+    _kernels.matmul(rows, np.ascontiguousarray(b), product)
+    return product.reshape(*a.shape[:-1], b.shape[1])
 
 
 def _step(
@@ -66,11 +79,11 @@ def _step(
     """One step from state h; `projected` is x W + b, `bias` c, `keep` False where masked."""
     units = layer.units
     both = 2 * units
-    zr = projected[:, :both] + h @ recurrent[:, :both] + bias[:both]
+    zr = projected[:, :both] + _product(h, recurrent[:, :both]) + bias[:both]
     gates, gates_backward = layer.recurrent_activation.forward(zr.reshape(-1, 2, units))
     z, r = gates[:, 0], gates[:, 1]
-    u = h @ recurrent[:, both:] + bias[both:] if layer.reset_after else r * h
-    candidate = r * u if layer.reset_after else u @ recurrent[:, both:]
+    u = _product(h, recurrent[:, both:]) + bias[both:] if layer.reset_after else r * h
+    candidate = r * u if layer.reset_after else _product(u, recurrent[:, both:])
     n, n_backward = layer.activation.forward(projected[:, both:] + candidate)
     new = z * h + (1 - z) * n
     if keep is not None:

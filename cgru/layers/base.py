@@ -18,7 +18,7 @@ Shape = tuple[int | None, ...]
 Backward = Callable[..., Any]
 
 # What a forward pass may want to know besides x; a layer's `forward` names what it uses.
-CONTEXT = ("training", "mask", "initial_state", "needs_input_grad")
+CONTEXT = ("training", "mask", "initial_state", "needs_input_grad", "needs_backward")
 
 _counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
@@ -64,8 +64,8 @@ class Layer:
     Notes
     -----
     `forward` may name further arguments, and is given what it names: ``training`` (bool),
-    ``mask`` ([batch, time] of bool or None), ``initial_state``, and ``needs_input_grad`` (False:
-    nobody will use what backward returns).
+    ``mask`` ([batch, time] of bool or None), ``initial_state``, ``needs_input_grad`` (False: nobody
+    will use what backward returns) and ``needs_backward`` (False: nobody will call backward).
     """
 
     _accepts: tuple[str, ...] = ()
@@ -193,7 +193,7 @@ class Layer:
                 raise TypeError(f"initial_state: {self.name} has no state")
             initial_state = _checks.floats("initial_state", initial_state, self._dtype)
         self.ensure_built(array.shape)
-        context = dict(zip(CONTEXT, (training, mask, initial_state, False), strict=True))
+        context = dict(zip(CONTEXT, (training, mask, initial_state, False, False), strict=True))
         return self.run(array, context)[0]
 
     # ---- Weights ----

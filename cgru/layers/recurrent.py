@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _kernels, activations, initializers
-from cgru.layers import _gru_steps
-from cgru.layers._layout import time_major
+from cgru.layers import _gru_kernels, _gru_steps
 from cgru.layers.base import Backward, Layer, Shape
 
 
@@ -110,6 +109,7 @@ class GRU(Layer):
         self.stateful = bool(stateful)
         self.reset_after = bool(reset_after)
         self._state: np.ndarray | None = None
+        self._workspace = _gru_kernels.Workspace()
 
     def _initializer(self, argument: str, identifier: Any, place: int) -> Any:
         initializer = initializers.get(identifier, argument)
@@ -153,8 +153,10 @@ class GRU(Layer):
         mask: np.ndarray | None = None,
         initial_state: np.ndarray | None = None,
         needs_input_grad: bool = True,
+        needs_backward: bool = True,
     ) -> tuple[Any, Backward]:
-        x = x.astype(self._dtype, copy=False)
+        if x.dtype != self._dtype:
+            x = x.astype(self._dtype)
         start = initial_state if initial_state is not None else self._state
         if start is not None and start.shape != (len(x), self.units):
             hint = "; a stateful layer keeps one batch size until reset_state()"
@@ -163,91 +165,32 @@ class GRU(Layer):
                 f"{start.shape}{hint if initial_state is None else ''}"
             )
         reverse = self.go_backwards
-        native = (self.activation, self.recurrent_activation) == (
-            activations.tanh,
-            activations.sigmoid,
-        )
-        sequence = _kernel_sequence if native else _gru_steps.sequence
-        # h[t] is the state after the step that read x[t], in time order whatever the direction.
-        h, last, sequence_backward = sequence(self, time_major(x), start, mask)
+        # h[:, t] is the state after the step that read x[:, t], whatever the direction.
+        h, last, sequence_backward = self._sequence()(self, x, start, mask, needs_backward)
         if self.stateful:
             self._state = last.copy()
-        output = h[:: -1 if reverse else 1].swapaxes(0, 1) if self.return_sequences else last
+        output = h[:, :: -1 if reverse else 1] if self.return_sequences else last
 
         def backward(dy: Any) -> Any:
             doutput, dstate = dy if self.return_state else (dy, None)
-            dlast = np.zeros_like(last)
-            if dstate is not None:
-                dlast += dstate
             dh = None
             if self.return_sequences:
-                dh = time_major(doutput)[:: -1 if reverse else 1]
+                dh, dlast = doutput[:, :: -1 if reverse else 1], np.zeros_like(last)
             else:
-                dlast += doutput
-            dx, dstart = sequence_backward(dh, dlast, needs_input_grad)
-            dx = None if dx is None else dx.swapaxes(0, 1)
+                dlast = doutput.astype(last.dtype)
+            if dstate is not None:
+                dlast += dstate
+            dx, dstart = sequence_backward(dh, dlast, needs_input_grad, initial_state is not None)
             return dx if initial_state is None else (dx, dstart)
 
         return ((output, last) if self.return_state else output), backward
 
-
-def _kernel_sequence(
-    layer: GRU, x: np.ndarray, start: np.ndarray | None, mask: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, Backward]:
-    """The whole sequence in one call of the kernel; x [time, batch, features]."""
-    time, batch, _ = x.shape
-    units, dtype, reverse = layer.units, x.dtype, layer.go_backwards
-    first, end = (time, 0) if reverse else (0, time)
-    kernel, recurrent_kernel = layer.kernel, layer.recurrent_kernel
-    bias_shape = (2 if layer.reset_after else 1, 3 * units)
-    bias = np.zeros(bias_shape, dtype) if layer.bias is None else layer.bias._value
-    steps_mask = None if mask is None else time_major(mask).view(np.uint8)
-    h = np.empty((time + 1, batch, units), dtype)
-    h[first] = 0 if start is None else start
-    gates = np.empty((time, batch, 4 * units), dtype)
-    work = np.empty((batch + 2, 3 * units), dtype)
-    _kernels.gru_forward(
-        x,
-        kernel._value,
-        recurrent_kernel._value,
-        bias.reshape(bias_shape),
-        steps_mask,
-        reverse,
-        h,
-        gates,
-        work[:batch],
-    )
-
-    used = False
-
-    def backward(
-        dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool
-    ) -> tuple[np.ndarray | None, np.ndarray]:
-        nonlocal used
-        if used:
-            raise RuntimeError(
-                f"{layer.name}: backward may be called once for each forward pass: it turns the "
-                "gates into their gradients in place"
-            )
-        used = True
-        dx = np.empty_like(x) if needs_input_grad else None
-        dbias = np.zeros(bias_shape, dtype) if layer.bias is None else layer.bias.grad
-        _kernels.gru_backward(
-            x,
-            kernel._value,
-            recurrent_kernel._value,
-            steps_mask,
-            reverse,
-            h,
-            gates,
-            None if dh is None else np.ascontiguousarray(dh, dtype),
-            dlast,
-            dx,
-            kernel.grad,
-            recurrent_kernel.grad,
-            dbias.reshape(bias_shape),
-            work,
-        )
-        return dx, dlast
-
-    return (h[:-1] if reverse else h[1:]), h[end].copy(), backward
+    def _sequence(self) -> _gru_kernels.Sequence:
+        """How a sequence is computed: by the fastest way that has what this layer asks for."""
+        if self.activation is not activations.tanh:
+            return _gru_steps.sequence
+        if self.recurrent_activation is not activations.sigmoid:
+            return _gru_steps.sequence
+        if self.reset_after and _kernels.isa() != "blas":
+            return _gru_kernels.packed_sequence
+        return _gru_kernels.plain_sequence

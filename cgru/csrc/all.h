@@ -1,0 +1,44 @@
+/* Everything that is compiled for each element type and level, and the table of it. */
+#include "vector.h"
+#include "product.h"
+#include "packed_gru.h"
+#include "gates.h"
+#include "elementwise.h"
+
+static const LOOPS NAME(loops) = {
+    VECTOR_BYTES, ROWS,    NAME(packed_size),    NAME(gru_pack),        NAME(gru_forward),
+    NAME(gru_backward),    NAME(product),        NAME(gru_gates),       NAME(gru_gates_grad),
+    NAME(cho_reset),       NAME(cho_update),     NAME(cho_update_grad), NAME(cho_reset_grad),
+    NAME(sgd),             NAME(rmsprop),        NAME(adam),            NAME(sigmoid_array),
+    NAME(tanh_array),      NAME(sum_rows),       NAME(all_finite),
+};
+
+#undef TYPE
+#undef REAL
+#undef LOOPS
+#undef ROOT
+#undef BITS
+#undef MANTISSA_BITS
+#undef EXPONENT_BIAS
+#undef ROUNDING_SHIFT
+#undef LN2_HIGH
+#undef LN2_LOW
+#undef EXP_TERMS
+#undef EXP_SHIFT
+#undef EXP_TINY
+#undef EXP_ZERO
+#undef TANH_ONE
+#undef LANES
+#undef VEC
+#undef BITS_VEC
+#undef SPLAT
+#undef SIGN
+#undef ROWS
+#undef ABREAST
+#undef TILE
+#undef BLOCKS
+#undef GROUP
+#undef SLICE
+#undef EACH_VECTOR
+#undef AT
+#undef PUT

@@ -1,0 +1,189 @@
+/* The gate loops of the plain GRU, whose products are separate calls.  Included once for each
+ * element type and level; see types.h.
+ *
+ * Layout of `gates`, one row of four blocks of `units` per time step and sequence.  It holds first
+ * the input projection, then the gate values, then (in the backward pass) their gradients, so that
+ * one buffer serves them all:
+ *
+ *     block           0            1           2           3
+ *     on entry        -            x W_z       x W_r       x W_n
+ *     after forward   n            z           r           h U_n + c_n   (Cho: r * h_prev)
+ *     after backward  dn           dz          dr          r * dn        (Cho: r * h_prev)
+ *
+ * Blocks 1-3 have the order of the recurrent kernel's columns, so each of the products with it is
+ * one call.  Gradients are those of the values before the activation.
+ */
+#define EACH_VECTOR(j, count, units)                                                    \
+    for (ptrdiff_t j = 0, count = (units); j < (units); j += LANES, count -= LANES)
+#define AT(row) NAME(load_some)((row) + j, count)
+#define PUT(row, value) NAME(store_some)((row) + j, value, count)
+
+/* The start of a row's backward pass.  The loss's own gradient at this step's output joins what
+ * comes back from later steps; a masked step passes that on and has no gradients itself. */
+static INLINE int NAME(begin_row_grad)(ptrdiff_t units, int kept, const REAL *dy, REAL *gates,
+                                       REAL *dh)
+{
+    if (dy)
+        EACH_VECTOR(j, count, units)
+            PUT(dh, AT(dh) + AT(dy));
+    if (!kept)
+        memset(gates, 0, 4 * units * sizeof(REAL));
+    return kept;
+}
+
+/* ---- GRU, reset_after=True ---------------------------------------------------------------- */
+
+/* One step of `rows` sequences.  bias [2][3 units] (input row, recurrent row); mask [rows] or NULL:
+ * where it is 0 the state stays as it was; hu [rows][3 units] = h_prev U; h_prev, h [rows][units];
+ * gates [rows][4 units], see above. */
+static void NAME(gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,
+                            const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h)
+{
+    const REAL *b_z = bias, *c_z = bias + 3 * units;
+    const REAL *b_r = b_z + units, *c_r = c_z + units;
+    const REAL *b_n = b_r + units, *c_n = c_r + units;
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        const REAL *hu_z = hu + 3 * units * i;
+        const REAL *hu_r = hu_z + units, *hu_n = hu_r + units;
+        const REAL *old = h_prev + units * i;
+        REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
+        REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
+        REAL *new = h + units * i;
+        if (mask && !mask[i]) {
+            memcpy(new, old, units * sizeof(REAL));
+            continue;
+        }
+        EACH_VECTOR(j, count, units) {
+            VEC z = AT(gate_z) + AT(b_z) + AT(hu_z) + AT(c_z);
+            VEC r = AT(gate_r) + AT(b_r) + AT(hu_r) + AT(c_r);
+            VEC n = AT(gate_u) + AT(b_n);
+            const VEC u = AT(hu_n) + AT(c_n);
+            PUT(new, NAME(gru_cell)(&n, &z, &r, u, AT(old)));
+            PUT(gate_n, n);
+            PUT(gate_z, z);
+            PUT(gate_r, r);
+            PUT(gate_u, u);
+        }
+    }
+}
+
+/* The step's backward pass up to the product with U.  dy [rows][units] or NULL: what the loss adds
+ * at this step's output; dh [rows][units]: on entry the gradient that comes back from the later
+ * steps, on exit what reaches h_prev past the gates; gates: values in, gradients out;
+ * dbias [4 units]: sums over the rows, in the order of the blocks, are added. */
+static void NAME(gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,
+                                 const REAL *h_prev, const REAL *dy, REAL *gates, REAL *dh,
+                                 REAL *dbias)
+{
+    REAL *sum_n = dbias, *sum_z = sum_n + units;
+    REAL *sum_r = sum_z + units, *sum_u = sum_r + units;
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        const REAL *old = h_prev + units * i;
+        REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
+        REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
+        REAL *carry = dh + units * i;
+        if (!NAME(begin_row_grad)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n,
+                                  carry))
+            continue;
+        EACH_VECTOR(j, count, units) {
+            VEC n = AT(gate_n), z = AT(gate_z), r = AT(gate_r), u = AT(gate_u);
+            PUT(carry, NAME(gru_cell_grad)(&n, &z, &r, &u, AT(old), AT(carry)));
+            PUT(gate_n, n);
+            PUT(gate_z, z);
+            PUT(gate_r, r);
+            PUT(gate_u, u);
+            PUT(sum_n, AT(sum_n) + n);
+            PUT(sum_z, AT(sum_z) + z);
+            PUT(sum_r, AT(sum_r) + r);
+            PUT(sum_u, AT(sum_u) + u);
+        }
+    }
+}
+
+/* ---- GRU, reset_after=False (Cho et al. 2014) --------------------------------------------- */
+
+/* First half of a step, before the product of r * h_prev with U_n.  On entry blocks 1 and 2 of
+ * gates hold x W + h_prev U; bias [3 units]. */
+static void NAME(cho_reset)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const REAL *h_prev,
+                            REAL *gates)
+{
+    const REAL *b_z = bias, *b_r = b_z + units, *b_n = b_r + units;
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        const REAL *old = h_prev + units * i;
+        REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
+        REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
+        EACH_VECTOR(j, count, units) {
+            const VEC r = NAME(sigmoid)(AT(gate_r) + AT(b_r));
+            PUT(gate_z, NAME(sigmoid)(AT(gate_z) + AT(b_z)));
+            PUT(gate_r, r);
+            PUT(gate_n, AT(gate_u) + AT(b_n));
+            PUT(gate_u, r * AT(old));
+        }
+    }
+}
+
+/* Second half: on entry block 0 holds x W_n + b_n + (r * h_prev) U_n. */
+static void NAME(cho_update)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,
+                             const REAL *h_prev, REAL *gates, REAL *h)
+{
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        const REAL *old = h_prev + units * i;
+        REAL *gate_n = gates + 4 * units * i;
+        const REAL *gate_z = gate_n + units;
+        REAL *new = h + units * i;
+        if (mask && !mask[i]) {
+            memcpy(new, old, units * sizeof(REAL));
+            continue;
+        }
+        EACH_VECTOR(j, count, units) {
+            const VEC n = NAME(tanh)(AT(gate_n)), change = AT(old) - n;
+            PUT(new, n + AT(gate_z) * change);
+            PUT(gate_n, n);
+        }
+    }
+}
+
+/* Backward of the second half; arguments as in gru_gates_grad.  A masked row leaves r = 0 behind,
+ * with which cho_reset_grad adds nothing. */
+static void NAME(cho_update_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,
+                                  const REAL *h_prev, const REAL *dy, REAL *gates, REAL *dh,
+                                  REAL *dbias)
+{
+    REAL *sum_n = dbias, *sum_z = sum_n + units;
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        const REAL *old = h_prev + units * i;
+        REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
+        REAL *carry = dh + units * i;
+        if (!NAME(begin_row_grad)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n,
+                                  carry))
+            continue;
+        EACH_VECTOR(j, count, units) {
+            const VEC n = AT(gate_n), z = AT(gate_z), d = AT(carry);
+            const VEC dn = d * (1 - z) * (1 - n * n);
+            const VEC dz = d * (AT(old) - n) * z * (1 - z);
+            PUT(carry, d * z);
+            PUT(gate_n, dn);
+            PUT(gate_z, dz);
+            PUT(sum_n, AT(sum_n) + dn);
+            PUT(sum_z, AT(sum_z) + dz);
+        }
+    }
+}
+
+/* Backward of the first half; drh [rows][units] = dn U_n', the gradient of r * h_prev. */
+static void NAME(cho_reset_grad)(ptrdiff_t rows, ptrdiff_t units, const REAL *h_prev,
+                                 const REAL *drh, REAL *gates, REAL *dh, REAL *dbias)
+{
+    REAL *sum_r = dbias + 2 * units;
+    for (ptrdiff_t i = 0; i < rows; ++i) {
+        const REAL *old = h_prev + units * i, *drh_row = drh + units * i;
+        REAL *gate_r = gates + 4 * units * i + 2 * units, *carry = dh + units * i;
+        EACH_VECTOR(j, count, units) {
+            const VEC r = AT(gate_r), d = AT(drh_row);
+            const VEC dr = d * AT(old) * r * (1 - r);
+            PUT(carry, AT(carry) + d * r);
+            PUT(gate_r, dr);
+            PUT(sum_r, AT(sum_r) + dr);
+        }
+    }
+}

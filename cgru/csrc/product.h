@@ -1,0 +1,226 @@
+/* Matrix products in register tiles.  Included once for each element type and level; see types.h.
+ *
+ * Every product here is  c[row][column] += sum over k of a[row][k] * b[k][column]  for a tile of a
+ * few rows by a few vectors of columns, which stays in registers while k runs.  Each entry of c is
+ * one chain of additions in the order of k, whatever else is in its tile: so a row of the result
+ * does not depend on how many rows are computed with it, nor on which thread computes them.
+ *
+ * b is packed: the columns of one tile lie together, k by k, so that the tile reads whole lines.
+ */
+
+/* Rows of a full tile: with 3 vectors a row, 24 of the 32 registers that AVX-512 and NEON have, or
+ * 12 of 16. */
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+#define ROWS 8
+#else
+#define ROWS 4
+#endif
+#define ABREAST 4 /* panels that a single row takes together, to have sums enough in flight */
+#define TILE NAME(tile)
+
+typedef struct {
+    int rows;                  /* 1 to ROWS */
+    int panels;                /* of b, side by side; more than 1 only with a single row */
+    ptrdiff_t runs, inner;     /* k runs over `runs` stretches of `inner` */
+    ptrdiff_t a_step, a_run;   /* in a: from one k to the next, from one run to the next */
+    const REAL *b;
+    ptrdiff_t b_step, b_run, b_panel;
+    const REAL *start;         /* what c is before: a row for each panel; NULL: what c holds */
+    ptrdiff_t c_at[3], c_panel;  /* in c: where each vector stands, and from panel to panel */
+    const ptrdiff_t *counts;   /* lanes of each vector that exist in c; NULL: all */
+    const REAL *a[ROWS];
+    REAL *c[ROWS];
+} TILE;
+
+static INLINE void NAME(tile_body)(const int rows, const int panels, const int width, const TILE *t)
+{
+    VEC sum[ROWS * 3 > ABREAST * 3 ? ROWS * 3 : ABREAST * 3];
+    const REAL *a[ROWS];
+    const ptrdiff_t from_panel = t->start ? width * LANES : t->c_panel;
+    UNROLL
+    for (int i = 0; i < rows; ++i) {
+        const REAL *from = t->start ? t->start : t->c[i];
+        a[i] = t->a[i];
+        UNROLL
+        for (int p = 0; p < panels; ++p)
+            UNROLL
+            for (int w = 0; w < width; ++w)
+                sum[(i * panels + p) * width + w] = NAME(load)(
+                    from + p * from_panel + (t->start ? w * LANES : t->c_at[w]));
+    }
+    const ptrdiff_t inner = t->inner, a_step = t->a_step, b_step = t->b_step, b_panel = t->b_panel;
+    for (ptrdiff_t run = 0; run < t->runs; ++run) {
+        const REAL *b = t->b + run * t->b_run;
+        ptrdiff_t at = run * t->a_run;
+        for (ptrdiff_t k = 0; k < inner; ++k) {
+            VEC v[ABREAST * 3];
+            UNROLL
+            for (int p = 0; p < panels; ++p)
+                UNROLL
+                for (int w = 0; w < width; ++w) {
+                    v[p * width + w] = NAME(load)(b + p * b_panel + w * LANES);
+                    __builtin_prefetch(b + p * b_panel + w * LANES + 24 * width * LANES);
+                }
+            UNROLL
+            for (int i = 0; i < rows; ++i)
+                UNROLL
+                for (int p = 0; p < panels * width; ++p)
+                    sum[i * panels * width + p] += v[p] * a[i][at];
+            at += a_step;
+            b += b_step;
+        }
+    }
+    UNROLL
+    for (int i = 0; i < rows; ++i)
+        UNROLL
+        for (int p = 0; p < panels; ++p)
+            UNROLL
+            for (int w = 0; w < width; ++w)
+                NAME(store)(t->c[i] + p * t->c_panel + t->c_at[w],
+                            sum[(i * panels + p) * width + w]);
+}
+
+/* A tile at the edge of c, where some lanes do not exist: through a whole one. */
+static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE *))
+{
+    REAL whole[ROWS][3 * LANES];
+    TILE inside = *t;
+    inside.counts = NULL;
+    for (int i = 0; i < ROWS; ++i) {
+        inside.c[i] = whole[i];
+        for (int w = 0; w < width && !t->start; ++w)
+            NAME(store)(whole[i] + w * LANES, NAME(load_some)(t->c[i] + t->c_at[w], t->counts[w]));
+    }
+    for (int w = 0; w < width; ++w)
+        inside.c_at[w] = w * LANES;
+    run(&inside);
+    for (int i = 0; i < t->rows; ++i)
+        for (int w = 0; w < width; ++w)
+            NAME(store_some)(t->c[i] + t->c_at[w], NAME(load)(whole[i] + w * LANES), t->counts[w]);
+}
+
+#define TILES_OF(width)                                                              \
+    static void NAME(tile_full_##width)(const TILE *t)                               \
+    {                                                                                \
+        NAME(tile_body)(ROWS, 1, width, t);                                          \
+    }                                                                                \
+    static void NAME(tile_half_##width)(const TILE *t)                               \
+    {                                                                                \
+        NAME(tile_body)(ROWS / 2, 1, width, t);                                      \
+    }                                                                                \
+    static void NAME(tile_row_##width)(const TILE *t)                                \
+    {                                                                                \
+        NAME(tile_body)(1, 1, width, t);                                             \
+    }                                                                                \
+    static void NAME(tile_abreast_##width)(const TILE *t)                            \
+    {                                                                                \
+        NAME(tile_body)(1, ABREAST, width, t);                                       \
+    }                                                                                \
+    static void NAME(run_whole_tile_##width)(const TILE *t)                          \
+    {                                                                                \
+        if (t->rows > ROWS / 2)                                                      \
+            NAME(tile_full_##width)(t);                                              \
+        else if (t->rows > 1)                                                        \
+            NAME(tile_half_##width)(t);                                              \
+        else if (t->panels == 1)                                                     \
+            NAME(tile_row_##width)(t);                                               \
+        else                                                                         \
+            NAME(tile_abreast_##width)(t);                                           \
+    }                                                                                \
+    static INLINE void NAME(run_tile_##width)(TILE *t)                               \
+    {                                                                                \
+        for (int i = t->rows; i < ROWS; ++i) {                                       \
+            t->a[i] = t->a[t->rows - 1]; /* computed several times, stored in one */ \
+            t->c[i] = t->c[t->rows - 1]; /* place */                                 \
+        }                                                                            \
+        if (t->counts)                                                               \
+            NAME(run_edge_tile)(t, width, NAME(run_whole_tile_##width));             \
+        else                                                                         \
+            NAME(run_whole_tile_##width)(t);                                         \
+    }
+TILES_OF(2)
+TILES_OF(3)
+#undef TILES_OF
+
+/* How many of `left` panels a tile of `rows` rows may take together. */
+static INLINE int NAME(abreast)(ptrdiff_t rows, ptrdiff_t left)
+{
+    return rows == 1 && left >= ABREAST ? ABREAST : 1;
+}
+
+/* ---- Packing ------------------------------------------------------------------------------ */
+
+/* One vector's width of columns of b, k by k: to[k][lane] = from[k][lane], 0 beyond `lanes`. */
+static void NAME(pack_columns)(ptrdiff_t inner, ptrdiff_t lanes, const REAL *from, ptrdiff_t step,
+                               REAL *to, ptrdiff_t to_step)
+{
+    for (ptrdiff_t k = 0; k < inner; ++k)
+        NAME(store)(to + k * to_step, NAME(load_some)(from + k * step, lanes));
+}
+
+/* The same of b's transpose: to[k][lane] = from[lane][k]. */
+static void NAME(pack_rows)(ptrdiff_t inner, ptrdiff_t lanes, const REAL *from, ptrdiff_t step,
+                            REAL *to, ptrdiff_t to_step)
+{
+    for (ptrdiff_t k = 0; k < inner; ++k) {
+        REAL *row = to + k * to_step;
+        for (ptrdiff_t lane = 0; lane < lanes; ++lane)
+            row[lane] = from[lane * step + k];
+        for (ptrdiff_t lane = lanes; lane < LANES; ++lane)
+            row[lane] = 0;
+    }
+}
+
+/* ---- Products of plain row-major matrices ------------------------------------------------- */
+
+/* The part of a product that falls to one thread; see cgru_product in levels.h. */
+static void NAME(product)(void *argument, int thread, int threads)
+{
+    const cgru_product *job = argument;
+    enum { DEPTH = 8192 / VECTOR_BYTES }; /* a slice of b is then 16 kB and stays in L1 */
+    const ptrdiff_t M = job->rows, N = job->columns, K = job->inner;
+    const ptrdiff_t width = 2 * LANES, panels = (N + width - 1) / width;
+    const REAL *a = job->a, *b = job->b;
+    REAL *c = job->c;
+    REAL slice[DEPTH * 2 * LANES] __attribute__((aligned(VECTOR_BYTES)));
+    REAL zeros[2 * LANES] = {0};
+    ptrdiff_t first, last, top = 0, bottom = M;
+    if (panels >= threads) {
+        cgru_share(panels, 1, thread, threads, &first, &last);
+    } else {
+        first = 0, last = panels;
+        cgru_share(M, ROWS, thread, threads, &top, &bottom);
+    }
+    for (ptrdiff_t p = first; p < last; ++p) {
+        ptrdiff_t counts[2];
+        for (int w = 0; w < 2; ++w) {
+            const ptrdiff_t left = N - p * width - w * LANES;
+            counts[w] = left < 0 ? 0 : left < LANES ? left : LANES;
+        }
+        TILE t = {.panels = 1, .runs = 1, .a_step = job->turn_a ? job->a_step : 1, .b = slice,
+                  .b_step = width, .c_at = {0, LANES},
+                  .counts = counts[1] < LANES ? counts : NULL};
+        for (ptrdiff_t k = 0; k < K; k += DEPTH) {
+            t.inner = K - k < DEPTH ? K - k : DEPTH;
+            t.start = k == 0 && !job->add ? zeros : NULL;
+            for (int w = 0; w < 2; ++w) {
+                const ptrdiff_t column = p * width + w * LANES;
+                if (job->turn_b)
+                    NAME(pack_rows)(t.inner, counts[w], b + column * job->b_step + k, job->b_step,
+                                    slice + w * LANES, width);
+                else
+                    NAME(pack_columns)(t.inner, counts[w], b + k * job->b_step + column,
+                                       job->b_step, slice + w * LANES, width);
+            }
+            for (ptrdiff_t i = top; i < bottom; i += ROWS) {
+                t.rows = (int)(bottom - i < ROWS ? bottom - i : ROWS);
+                for (int r = 0; r < t.rows; ++r) {
+                    t.a[r] = job->turn_a ? a + (i + r) + k * job->a_step
+                                         : a + (i + r) * job->a_step + k;
+                    t.c[r] = c + (i + r) * job->c_step + p * width;
+                }
+                NAME(run_tile_2)(&t);
+            }
+        }
+    }
+}
