@@ -58,9 +58,16 @@ cdef extern from "csrc/levels.h" nogil:
         void *dkernel
         void *drecurrent_kernel
         void *dbias
+    ctypedef struct cgru_update:
+        Py_ssize_t size
+        void *theta
+        const void *grad
+        void *slots[3]
+        double numbers[4]
     const cgru_level *cgru_levels
     const cgru_level *cgru_active
     int cgru_thread_limit
+    double cgru_launch_cost
     int cgru_count_levels()
     unsigned long cgru_flush_subnormals()
     void cgru_restore_mode(unsigned long mode)
@@ -70,15 +77,15 @@ cdef extern from "csrc/levels.h" nogil:
     void cgru_gru_forward(cgru_gru *job, bint is_double)
     void cgru_gru_backward(cgru_gru *job, bint is_double)
     void cgru_multiply(cgru_product *job, bint is_double)
+    void cgru_sgd(cgru_update *job, bint is_double)
+    void cgru_rmsprop(cgru_update *job, bint is_double)
+    void cgru_adam(cgru_update *job, bint is_double)
     void gru_gates(bint is_double, ...)
     void gru_gates_grad(bint is_double, ...)
     void cho_reset(bint is_double, ...)
     void cho_update(bint is_double, ...)
     void cho_update_grad(bint is_double, ...)
     void cho_reset_grad(bint is_double, ...)
-    void sgd_update(bint is_double, ...)
-    void rmsprop_update(bint is_double, ...)
-    void adam_update(bint is_double, ...)
     void sum_rows(bint is_double, ...)
     void sigmoid_array(bint is_double, ...)
     void tanh_array(bint is_double, ...)
@@ -124,6 +131,16 @@ set_isa(os.environ.get("CGRU_ISA") or isa_levels()[len(isa_levels()) - 1])
 def get_num_threads():
     """The most threads that one call shares its work among."""
     return cgru_thread_limit
+
+
+def set_launch_cost(double cycles):
+    """What the plan takes starting other threads to cost; 0 shares whatever can be shared.
+
+    Returns what it was: for tests, since results depend on neither."""
+    global cgru_launch_cost
+    before = cgru_launch_cost
+    cgru_launch_cost = cycles
+    return before
 
 
 def set_num_threads(int threads):
@@ -702,58 +719,49 @@ def packed_gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent
 
 # ---- Optimizers: in place, over the flat parameter vector [P] ------------------------------------
 
+cdef int set_update(str where, cgru_update *job, cnp.ndarray theta, cnp.ndarray grad,
+                    cnp.ndarray first, cnp.ndarray second, cnp.ndarray third) except -1:
+    """The arrays of a job; returns their kind.  Slots may be None."""
+    cdef int kind = real_kind(where, theta)
+    job.size = dim(theta, 0)
+    job.theta = data(where, "theta", theta, kind, 1, job.size)
+    job.grad = data(where, "grad", grad, kind, 1, job.size)
+    job.slots[0] = data_or_null(where, "slot 1", first, kind, 1, job.size)
+    job.slots[1] = data_or_null(where, "slot 2", second, kind, 1, job.size)
+    job.slots[2] = data_or_null(where, "slot 3", third, kind, 1, job.size)
+    return kind
+
+
 def sgd(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray velocity, double learning_rate,
         double momentum, bint nesterov):
     """theta -= learning_rate grad, with momentum where `velocity` is not None."""
-    cdef int kind = real_kind("sgd", theta)
-    cdef Py_ssize_t P = dim(theta, 0)
-    cdef void *theta_ = data("sgd", "theta", theta, kind, 1, P)
-    cdef void *grad_ = data("sgd", "grad", grad, kind, 1, P)
-    cdef void *v = data_or_null("sgd", "velocity", velocity, kind, 1, P)
-    cdef unsigned long mode
+    cdef cgru_update job
+    cdef int kind = set_update("sgd", &job, theta, grad, velocity, None, None)
+    job.numbers = [learning_rate, momentum, nesterov, 0]
     with nogil:
-        mode = cgru_flush_subnormals()
-        sgd_update(kind == cnp.NPY_DOUBLE, P, theta_, grad_, v, learning_rate, momentum,
-                   <int>nesterov)
-        cgru_restore_mode(mode)
+        cgru_sgd(&job, kind == cnp.NPY_DOUBLE)
 
 
-def rmsprop(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray square, cnp.ndarray mean,
+def rmsprop(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray square not None, cnp.ndarray mean,
             cnp.ndarray velocity, double learning_rate, double rho, double momentum,
             double epsilon):
     """RMSprop; `mean` is None unless centered, `velocity` is None without momentum."""
-    cdef int kind = real_kind("rmsprop", theta)
-    cdef Py_ssize_t P = dim(theta, 0)
-    cdef void *theta_ = data("rmsprop", "theta", theta, kind, 1, P)
-    cdef void *grad_ = data("rmsprop", "grad", grad, kind, 1, P)
-    cdef void *s = data("rmsprop", "square", square, kind, 1, P)
-    cdef void *a = data_or_null("rmsprop", "mean", mean, kind, 1, P)
-    cdef void *v = data_or_null("rmsprop", "velocity", velocity, kind, 1, P)
-    cdef unsigned long mode
+    cdef cgru_update job
+    cdef int kind = set_update("rmsprop", &job, theta, grad, square, mean, velocity)
+    job.numbers = [learning_rate, rho, momentum, epsilon]
     with nogil:
-        mode = cgru_flush_subnormals()
-        rmsprop_update(kind == cnp.NPY_DOUBLE, P, theta_, grad_, s, a, v, learning_rate, rho,
-                       momentum, epsilon)
-        cgru_restore_mode(mode)
+        cgru_rmsprop(&job, kind == cnp.NPY_DOUBLE)
 
 
-def adam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m, cnp.ndarray v, cnp.ndarray v_max,
-         double step_size, double beta_1, double beta_2, double epsilon):
+def adam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarray v not None,
+         cnp.ndarray v_max, double step_size, double beta_1, double beta_2, double epsilon):
     """Adam (Kingma and Ba 2015); `step_size` holds both bias corrections; `v_max` is None
     unless amsgrad."""
-    cdef int kind = real_kind("adam", theta)
-    cdef Py_ssize_t P = dim(theta, 0)
-    cdef void *theta_ = data("adam", "theta", theta, kind, 1, P)
-    cdef void *grad_ = data("adam", "grad", grad, kind, 1, P)
-    cdef void *m_ = data("adam", "m", m, kind, 1, P)
-    cdef void *v_ = data("adam", "v", v, kind, 1, P)
-    cdef void *most = data_or_null("adam", "v_max", v_max, kind, 1, P)
-    cdef unsigned long mode
+    cdef cgru_update job
+    cdef int kind = set_update("adam", &job, theta, grad, m, v, v_max)
+    job.numbers = [step_size, beta_1, beta_2, epsilon]
     with nogil:
-        mode = cgru_flush_subnormals()
-        adam_update(kind == cnp.NPY_DOUBLE, P, theta_, grad_, m_, v_, most, step_size,
-                    beta_1, beta_2, epsilon)
-        cgru_restore_mode(mode)
+        cgru_adam(&job, kind == cnp.NPY_DOUBLE)
 
 
 # ---- Small ones ----------------------------------------------------------------------------------

@@ -106,11 +106,83 @@ class Sequence:
         return twin.gru_backward(self.x, self.twin()[0], *args, self.dlast)
 
 
+class PackedSequence(Sequence):
+    """The same through the packed kernel, which takes [B, T, ...] with any distances."""
+
+    def sizes(self, keep=True):
+        T, B, I = self.x.shape
+        double = self.x.dtype == np.float64
+        return _kernels.packed_gru_sizes(T, B, I, self.start.shape[1], double, keep)
+
+    def scratch(self, size):
+        return np.full(size, np.nan, self.x.dtype)
+
+    def packed(self):
+        packed = self.scratch(self.sizes()[0])
+        _kernels.packed_gru_pack(self.kernel, self.recurrent, self.bias, packed)
+        return packed
+
+    def forward(self):
+        T, B, _ = self.x.shape
+        h = self.scratch((T + 1, B, self.start.shape[1]))
+        h[T if self.reverse else 0] = self.start
+        gates = self.scratch(self.sizes()[1])
+        mask = None if self.mask is None else self.mask.T
+        from_zero = not self.start.any()
+        _kernels.packed_gru_forward(
+            self.x.swapaxes(0, 1), self.packed(), mask, self.reverse, from_zero, True, h, gates
+        )
+        return h[:-1] if self.reverse else h[1:], h[0 if self.reverse else T], h, gates
+
+    def last(self):
+        """The last state, where no other is asked for."""
+        T, B, _ = self.x.shape
+        h = self.scratch((2 if T > 1 else T + 1, B, self.start.shape[1]))
+        first, end = (1, 0) if self.reverse and T == 1 else (0, T % 2)
+        h[first] = self.start
+        mask = None if self.mask is None else self.mask.T
+        gates = self.scratch(self.sizes(keep=False)[1])
+        _kernels.packed_gru_forward(
+            self.x.swapaxes(0, 1), self.packed(), mask, self.reverse, False, False, h, gates
+        )
+        return h[end]
+
+    def backward(self, input_grad=True, sequences=True):
+        _, _, h, gates = self.forward()
+        dx = np.full_like(self.x, np.nan) if input_grad else None
+        dh = self.dlast.copy()
+        sums = [np.zeros_like(a) for a in (self.kernel, self.recurrent, self.bias)]
+        _kernels.packed_gru_backward(
+            self.x.swapaxes(0, 1),
+            self.kernel,
+            self.recurrent,
+            None if self.mask is None else self.mask.T,
+            self.reverse,
+            not self.start.any(),
+            h,
+            gates,
+            self.dy.swapaxes(0, 1) if sequences else None,
+            dh,
+            True,
+            dx,
+            *sums,
+            self.scratch(self.sizes()[2]),
+        )
+        return dx, dh, *sums
+
+
+BOTH_KERNELS = pytest.mark.parametrize(
+    ("kind", "reset_after"),
+    [(Sequence, True), (Sequence, False), (PackedSequence, True)],
+    ids=["plain", "plain, Cho", "packed"],
+)
+
+
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_agrees_with_its_twin(isa, rng, shape, reset_after):
+@BOTH_KERNELS
+def test_gru_agrees_with_its_twin(isa, rng, shape, kind, reset_after):
     for reverse, mask in itertools.product([False, True], MASKS):
-        case = Sequence(rng, shape, reset_after, reverse, mask)
+        case = kind(rng, shape, reset_after, reverse, mask)
         states, last, _, _ = case.forward()
         steps, twin_last = case.twin()
         expected = np.array([steps[t][-1] for t in range(len(case.x))])
@@ -122,18 +194,18 @@ def test_gru_agrees_with_its_twin(isa, rng, shape, reset_after):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_agrees_with_finite_differences(rng, shape, reset_after):
+@BOTH_KERNELS
+def test_gru_agrees_with_finite_differences(rng, shape, kind, reset_after):
     for reverse, mask in itertools.product([False, True], MASKS):
-        case = Sequence(rng, shape, reset_after, reverse, mask)
+        case = kind(rng, shape, reset_after, reverse, mask)
         inputs = (case.x, case.start, case.kernel, case.recurrent, case.bias)
         for array, gradient in zip(inputs, case.backward(), strict=True):
             check_gradient(case.loss, array, gradient, rng)
 
 
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_in_float32_is_as_close_as_float32_is(isa, rng, reset_after):
-    case = Sequence(rng, (7, 20, 5, 33), reset_after, mask="random", dtype="f4")
+@BOTH_KERNELS
+def test_gru_in_float32_is_as_close_as_float32_is(isa, rng, kind, reset_after):
+    case = kind(rng, (7, 20, 5, 33), reset_after, mask="random", dtype="f4")
     states, *_ = case.forward()
     exact = case.in_float64()
     expected = np.array([exact.twin()[0][t][-1] for t in range(20)])
@@ -154,9 +226,9 @@ def test_gates_hold_what_the_equations_say(isa, rng):
     np.testing.assert_allclose(h[1:], z * h[:-1] + (1 - z) * n, rtol=1e-14, atol=1e-14)
 
 
-@pytest.mark.parametrize("reset_after", [True, False])
-def test_gru_backward_skips_what_nobody_asks_for(rng, reset_after):
-    case = Sequence(rng, (3, 4, 2, 5), reset_after)
+@BOTH_KERNELS
+def test_gru_backward_skips_what_nobody_asks_for(rng, kind, reset_after):
+    case = kind(rng, (3, 4, 2, 5), reset_after)
     full = case.backward()
     dx, *rest = case.backward(input_grad=False)
     assert dx is None
@@ -181,8 +253,9 @@ def test_gradients_of_weights_are_added(rng):
         np.testing.assert_allclose(got, wanted + 1, rtol=1e-12, atol=1e-12)
 
 
-def test_masked_steps_keep_the_state_and_pass_gradients_through(rng):
-    case = Sequence(rng, (3, 6, 2, 5), mask="all masked")
+@BOTH_KERNELS
+def test_masked_steps_keep_the_state_and_pass_gradients_through(rng, kind, reset_after):
+    case = kind(rng, (3, 6, 2, 5), reset_after, mask="all masked")
     states, last, _, _ = case.forward()
     np.testing.assert_array_equal(states, np.broadcast_to(case.start, states.shape))
     np.testing.assert_array_equal(last, case.start)
@@ -192,22 +265,69 @@ def test_masked_steps_keep_the_state_and_pass_gradients_through(rng):
         assert not gradient.any()
 
 
-def test_gru_kernels_refuse_shapes_that_do_not_agree(rng):
-    case = Sequence(rng, (3, 4, 2, 5))
+@BOTH_KERNELS
+def test_gru_kernels_refuse_shapes_that_do_not_agree(rng, kind, reset_after):
+    case = kind(rng, (3, 4, 2, 5), reset_after)
     case.recurrent = np.ones((5, 14))
     with pytest.raises(ValueError, match="shapes do not agree"):
         case.forward()
-    case = Sequence(rng, (3, 4, 2, 5))
+    case = kind(rng, (3, 4, 2, 5), reset_after)
     case.dy = case.dy[:3]
     with pytest.raises(ValueError, match="shapes do not agree"):
         case.backward()
+
+
+# B, T, I, H: row tiles, panels and slices of every kind, cut short and not.
+PACKED_SHAPES = [
+    (9, 6, 33, 50),
+    (17, 3, 130, 70),
+    (1, 20, 5, 64),
+    (1, 6, 5, 300),
+    (40, 3, 300, 140),
+    (3, 50, 4, 20),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("shape", PACKED_SHAPES, ids=str)
+def test_packed_gru_over_threads(isa, rng, shape, threads, free_threads):
+    _kernels.set_num_threads(1)
+    for from_zero, reverse in itertools.product([False, True], [False, True]):
+        case = PackedSequence(rng, shape, True, reverse, "random")
+        case.start *= not from_zero
+        alone = (case.forward()[0], *case.backward())
+        expected = [case.twin()[0][t][-1] for t in range(shape[1])], *case.twin_backward()
+        for got, wanted in zip(alone, expected, strict=True):
+            scale = max(1, np.abs(wanted).max())
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12 * scale)
+        np.testing.assert_array_equal(case.last(), case.forward()[1])
+        _kernels.set_num_threads(threads)
+        for got, wanted in zip((case.forward()[0], *case.backward()), alone, strict=True):
+            np.testing.assert_array_equal(got, wanted, "the threads change the result")
+        _kernels.set_num_threads(1)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize(("inner", "columns"), [(1, 1), (3, 40), (200, 1), (300, 70)])
+def test_rows_of_a_product_do_not_depend_on_each_other(isa, rng, dtype, inner, columns):
+    a = rng.standard_normal((21, inner)).astype(dtype)
+    b = rng.standard_normal((inner, columns)).astype(dtype)
+    whole = np.full((21, columns), np.nan, dtype)
+    _kernels.matmul(a, b, whole)
+    np.testing.assert_allclose(whole, a @ b, rtol=1e-4, atol=1e-4)
+    if isa == "blas":
+        return  # which promises nothing of the kind
+    for rows in (slice(0, 1), slice(3, 5), slice(7, 20)):
+        part = np.full_like(whole[rows], np.nan)
+        _kernels.matmul(a[rows], b, part)
+        np.testing.assert_array_equal(part, whole[rows])
 
 
 @pytest.mark.parametrize(
     ("rows", "inputs", "outputs"), [(1, 1, 1), (1, 4, 3), (6, 5, 1), (7, 1, 9)]
 )
 @pytest.mark.parametrize("use_bias", [True, False])
-def test_dense(rng, rows, inputs, outputs, use_bias):
+def test_dense(isa, rng, rows, inputs, outputs, use_bias):
     x, kernel = rng.standard_normal((rows, inputs)), rng.standard_normal((inputs, outputs))
     bias = rng.standard_normal(outputs) if use_bias else None
     dy = rng.standard_normal((rows, outputs))

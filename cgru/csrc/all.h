@@ -6,11 +6,11 @@
 #include "elementwise.h"
 
 static const LOOPS NAME(loops) = {
-    VECTOR_BYTES, ROWS,    NAME(packed_size),    NAME(gru_pack),        NAME(gru_forward),
-    NAME(gru_backward),    NAME(product),        NAME(gru_gates),       NAME(gru_gates_grad),
-    NAME(cho_reset),       NAME(cho_update),     NAME(cho_update_grad), NAME(cho_reset_grad),
-    NAME(sgd),             NAME(rmsprop),        NAME(adam),            NAME(sigmoid_array),
-    NAME(tanh_array),      NAME(sum_rows),       NAME(all_finite),
+    VECTOR_BYTES, ROWS, NAME(packed_size), NAME(gru_pack), NAME(gru_forward), NAME(gru_backward),
+    NAME(product), NAME(sgd), NAME(rmsprop), NAME(adam),
+    NAME(gru_gates), NAME(gru_gates_grad),
+    NAME(cho_reset), NAME(cho_update), NAME(cho_update_grad), NAME(cho_reset_grad),
+    NAME(sigmoid_array), NAME(tanh_array), NAME(sum_rows), NAME(all_finite),
 };
 
 #undef TYPE
@@ -38,6 +38,7 @@ static const LOOPS NAME(loops) = {
 #undef TILE
 #undef BLOCKS
 #undef GROUP
+#undef STRIP
 #undef SLICE
 #undef EACH_VECTOR
 #undef AT

@@ -1,40 +1,45 @@
 /* Loops over flat arrays.  Included once for each element type and level; see types.h. */
 
-/* ---- Optimizers: one pass over the flat parameter vector ----------------------------------- */
+/* ---- Optimizers: one pass over the flat parameter vector; see cgru_update in jobs.h -------- */
 
-/* velocity: NULL without momentum. */
-static void NAME(sgd)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *velocity,
-                      double learning_rate, double momentum, int nesterov)
+/* numbers: learning rate, momentum, 1 for Nesterov; slots: the velocity, NULL without momentum. */
+static void NAME(sgd)(void *argument, int thread, int threads)
 {
-    REAL *w = theta, *m = velocity;
-    const REAL *g = grad;
-    const REAL rate = (REAL)learning_rate, mu = (REAL)momentum;
-    if (!velocity) {
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *m = job->slots[0];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0], mu = (REAL)job->numbers[1];
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
+    if (!m) {
         VECTOR_LOOP
-        for (ptrdiff_t i = 0; i < size; ++i)
+        for (ptrdiff_t i = first; i < last; ++i)
             w[i] -= rate * g[i];
         return;
     }
     /* Nesterov's look-ahead is one more application of the new velocity. */
-    const REAL ahead = nesterov ? mu : 1, now = nesterov ? rate : 0;
+    const REAL ahead = job->numbers[2] ? mu : 1, now = job->numbers[2] ? rate : 0;
     VECTOR_LOOP
-    for (ptrdiff_t i = 0; i < size; ++i) {
+    for (ptrdiff_t i = first; i < last; ++i) {
         m[i] = mu * m[i] - rate * g[i];
         w[i] += ahead * m[i] - now * g[i];
     }
 }
 
-/* mean: NULL unless centered; velocity: NULL without momentum. */
-static void NAME(rmsprop)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *square, REAL *mean,
-                          REAL *velocity, double learning_rate, double rho, double momentum,
-                          double epsilon)
+/* numbers: learning rate, rho, momentum, epsilon; slots: the mean square, the mean (NULL unless
+ * centered) and the velocity (NULL without momentum). */
+static void NAME(rmsprop)(void *argument, int thread, int threads)
 {
-    REAL *w = theta, *s = square, *a = mean, *m = velocity;
-    const REAL *g = grad;
-    const REAL rate = (REAL)learning_rate, keep = (REAL)rho, take = (REAL)(1 - rho);
-    const REAL mu = (REAL)momentum, eps = (REAL)epsilon;
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *s = job->slots[0], *a = job->slots[1], *m = job->slots[2];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0], keep = (REAL)job->numbers[1];
+    const REAL take = (REAL)(1 - job->numbers[1]), mu = (REAL)job->numbers[2];
+    const REAL eps = (REAL)job->numbers[3];
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
     VECTOR_LOOP
-    for (ptrdiff_t i = 0; i < size; ++i) {
+    for (ptrdiff_t i = first; i < last; ++i) {
         s[i] = keep * s[i] + take * g[i] * g[i];
         REAL variance = s[i];
         if (a) {
@@ -48,22 +53,25 @@ static void NAME(rmsprop)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *s
     }
 }
 
-/* step_size: the learning rate with both bias corrections; v_max: NULL unless amsgrad. */
-static void NAME(adam)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *m, REAL *v, REAL *v_max,
-                       double step_size, double beta_1, double beta_2, double epsilon)
+/* numbers: the learning rate with both bias corrections, beta 1, beta 2, epsilon; slots: both means
+ * and the largest second one (NULL unless amsgrad). */
+static void NAME(adam)(void *argument, int thread, int threads)
 {
-    REAL *w = theta, *first = m, *second = v, *most = v_max;
-    const REAL *g = grad;
-    const REAL rate = (REAL)step_size, eps = (REAL)epsilon;
-    const REAL take_1 = (REAL)(1 - beta_1), take_2 = (REAL)(1 - beta_2);
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *m = job->slots[0], *v = job->slots[1], *most = job->slots[2];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0], eps = (REAL)job->numbers[3];
+    const REAL take_1 = (REAL)(1 - job->numbers[1]), take_2 = (REAL)(1 - job->numbers[2]);
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
     VECTOR_LOOP
-    for (ptrdiff_t i = 0; i < size; ++i) {
-        first[i] += (g[i] - first[i]) * take_1;
-        second[i] += (g[i] * g[i] - second[i]) * take_2;
-        REAL scale = second[i];
+    for (ptrdiff_t i = first; i < last; ++i) {
+        m[i] += (g[i] - m[i]) * take_1;
+        v[i] += (g[i] * g[i] - v[i]) * take_2;
+        REAL scale = v[i];
         if (most)
             scale = most[i] = most[i] > scale ? most[i] : scale;
-        w[i] -= rate * first[i] / (ROOT(scale) + eps);
+        w[i] -= rate * m[i] / (ROOT(scale) + eps);
     }
 }
 

@@ -45,4 +45,14 @@ typedef struct {
     void *dkernel, *drecurrent_kernel, *dbias; /* dbias may be NULL */
 } cgru_gru;
 
+/* One step of an optimizer over a parameter vector; elementwise.h says what the numbers and slots
+ * of each are. */
+typedef struct {
+    ptrdiff_t size;
+    void *theta;
+    const void *grad;
+    void *slots[3];
+    double numbers[4];
+} cgru_update;
+
 #endif

@@ -27,7 +27,7 @@
 #define CGRU_LOOPS(REAL)                                                                         \
     int vector_bytes, tile_rows;                                                                            \
     ptrdiff_t (*packed_size)(const cgru_gru *job);                                               \
-    cgru_task gru_pack, gru_forward, gru_backward, product;                                      \
+    cgru_task gru_pack, gru_forward, gru_backward, product, sgd, rmsprop, adam;                  \
     void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
                       const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
     void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
@@ -42,13 +42,6 @@
                             REAL *dbias);                                                        \
     void (*cho_reset_grad)(ptrdiff_t rows, ptrdiff_t units, const REAL *h_prev, const REAL *drh, \
                            REAL *gates, REAL *dh, REAL *dbias);                                  \
-    void (*sgd)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *velocity,                   \
-                double learning_rate, double momentum, int nesterov);                            \
-    void (*rmsprop)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *square, REAL *mean,     \
-                    REAL *velocity, double learning_rate, double rho, double momentum,           \
-                    double epsilon);                                                             \
-    void (*adam)(ptrdiff_t size, REAL *theta, const REAL *grad, REAL *m, REAL *v, REAL *v_max,   \
-                 double step_size, double beta_1, double beta_2, double epsilon);                \
     void (*sigmoid)(ptrdiff_t size, const REAL *x, REAL *y);                                     \
     void (*tanh)(ptrdiff_t size, const REAL *x, REAL *y);                                        \
     void (*sum_rows)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t step,           \
@@ -155,9 +148,6 @@ static const cgru_level *cgru_active = cgru_levels;
 #define cho_update(is_double, ...) CGRU_LOOP(is_double, cho_update, __VA_ARGS__)
 #define cho_update_grad(is_double, ...) CGRU_LOOP(is_double, cho_update_grad, __VA_ARGS__)
 #define cho_reset_grad(is_double, ...) CGRU_LOOP(is_double, cho_reset_grad, __VA_ARGS__)
-#define sgd_update(is_double, ...) CGRU_LOOP(is_double, sgd, __VA_ARGS__)
-#define rmsprop_update(is_double, ...) CGRU_LOOP(is_double, rmsprop, __VA_ARGS__)
-#define adam_update(is_double, ...) CGRU_LOOP(is_double, adam, __VA_ARGS__)
 #define sum_rows(is_double, ...) CGRU_LOOP(is_double, sum_rows, __VA_ARGS__)
 #define sigmoid_array(is_double, ...) CGRU_LOOP(is_double, sigmoid, __VA_ARGS__)
 #define tanh_array(is_double, ...) CGRU_LOOP(is_double, tanh, __VA_ARGS__)
@@ -193,6 +183,21 @@ static void cgru_gru_backward(cgru_gru *job, int is_double)
 static ptrdiff_t cgru_packed_size(const cgru_gru *job, int is_double)
 {
     return CGRU_LOOP(is_double, packed_size, job);
+}
+
+static void cgru_sgd(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, sgd));
+}
+
+static void cgru_rmsprop(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, rmsprop));
+}
+
+static void cgru_adam(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, adam));
 }
 
 static void cgru_multiply(cgru_product *job, int is_double)

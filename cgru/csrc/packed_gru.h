@@ -20,7 +20,8 @@
  * blocks of units, meeting after each step.  No thread adds to what another one adds to.
  */
 #define BLOCKS(units) (((units) + LANES - 1) / LANES)
-#define GROUP 4 /* blocks whose weights' gradients are made together */
+#define GROUP 4   /* blocks whose weights' gradients are made together */
+#define STRIP ((ptrdiff_t)(64 / sizeof(REAL))) /* and rows of weights: one cache line of states */
 #define SLICE (24576 / VECTOR_BYTES) /* vectors of packed weights that stay in the L1 cache */
 
 /* ---- One step of one block, element by element ---------------------------------------------- */
@@ -385,33 +386,36 @@ static void NAME(weight_grad)(const cgru_gru *job, ptrdiff_t group, const REAL *
     enum { DEPTH = 128 }; /* rows at a time: the gates of a group then stay in the L2 cache */
     const ptrdiff_t B = job->batch, H = job->units, rows = job->steps * B;
     const ptrdiff_t j0 = group * GROUP, j1 = j0 + GROUP < BLOCKS(H) ? j0 + GROUP : BLOCKS(H);
-    REAL strip[DEPTH * ROWS];
+    REAL strip[DEPTH * STRIP] __attribute__((aligned(64)));
     for (ptrdiff_t row = 0; row < rows; row += DEPTH)
-        for (ptrdiff_t k = first; k < last; k += ROWS) {
+        for (ptrdiff_t k = first; k < last; k += STRIP) {
             const ptrdiff_t depth = rows - row < DEPTH ? rows - row : DEPTH;
-            const ptrdiff_t columns = last - k < ROWS ? last - k : ROWS;
+            const ptrdiff_t columns = last - k < STRIP ? last - k : STRIP;
             ptrdiff_t t = row / B, b = row % B;
             for (ptrdiff_t i = 0; i < depth; ++i) {
                 const REAL *from = a + t * a_time + b * a_row + k;
-                if (columns == ROWS)
-                    memcpy(strip + i * ROWS, from, ROWS * sizeof(REAL));
+                if (columns == STRIP)
+                    memcpy(strip + i * STRIP, from, STRIP * sizeof(REAL));
                 else
-                    memcpy(strip + i * ROWS, from, columns * sizeof(REAL));
+                    memcpy(strip + i * STRIP, from, columns * sizeof(REAL));
                 if (++b == B)
                     b = 0, ++t;
             }
             for (ptrdiff_t j = j0; j < j1; ++j) {
                 const ptrdiff_t count = H - j * LANES, counts[] = {count, count, count};
-                TILE tile = {.rows = (int)columns, .panels = 1, .runs = 1, .inner = depth,
-                             .a_step = ROWS, .b_step = 4 * LANES,
+                TILE tile = {.panels = 1, .runs = 1, .inner = depth, .a_step = STRIP,
                              .b = (const REAL *)job->gates + ((j * rows + row) * 4 + at) * LANES,
+                             .b_step = 4 * LANES,
                              .c_at = {order[0] * H, order[1] * H, order[2] * H},
                              .counts = count < LANES ? counts : NULL};
-                for (int i = 0; i < tile.rows; ++i) {
-                    tile.a[i] = strip + i;
-                    tile.c[i] = to + (k + i) * 3 * H + j * LANES;
+                for (ptrdiff_t c = 0; c < columns; c += ROWS) {
+                    tile.rows = (int)(columns - c < ROWS ? columns - c : ROWS);
+                    for (int i = 0; i < tile.rows; ++i) {
+                        tile.a[i] = strip + c + i;
+                        tile.c[i] = to + (k + c + i) * 3 * H + j * LANES;
+                    }
+                    NAME(run_tile_3)(&tile);
                 }
-                NAME(run_tile_3)(&tile);
             }
         }
 }
@@ -470,20 +474,20 @@ static void NAME(gru_backward)(void *argument, int thread, int threads)
     /* The weights: strips of their rows, block by block, dealt to the threads. */
     const REAL *states = (const REAL *)job->h + (job->reverse ? B * H : 0);
     const ptrdiff_t state_rows = T == 1 && job->from_zero ? 0 : H;
-    const ptrdiff_t state_strips = (state_rows + ROWS - 1) / ROWS;
-    const ptrdiff_t strips = state_strips + (I + ROWS - 1) / ROWS;
+    const ptrdiff_t state_strips = (state_rows + STRIP - 1) / STRIP;
+    const ptrdiff_t strips = state_strips + (I + STRIP - 1) / STRIP;
     const ptrdiff_t groups = (BLOCKS(H) + GROUP - 1) / GROUP;
     cgru_share(groups * strips, 1, thread, threads, &first, &last);
     while (first < last) {
         const ptrdiff_t group = first / strips, strip = first % strips;
         const ptrdiff_t end = last - first < strips - strip ? strip + last - first : strips;
-        const ptrdiff_t u_end = end < state_strips ? end * ROWS : state_rows;
-        const ptrdiff_t w = strip < state_strips ? 0 : (strip - state_strips) * ROWS;
-        const ptrdiff_t w_end = (end - state_strips) * ROWS;
+        const ptrdiff_t u_end = end < state_strips ? end * STRIP : state_rows;
+        const ptrdiff_t w = strip < state_strips ? 0 : (strip - state_strips) * STRIP;
+        const ptrdiff_t w_end = (end - state_strips) * STRIP;
         if (strip == 0 && job->dbias)
             for (ptrdiff_t j = group * GROUP; j < (group + 1) * GROUP && j < BLOCKS(H); ++j)
                 NAME(bias_grad)(job, j);
-        NAME(weight_grad)(job, group, states, B * H, H, 1, NAME(zrn), strip * ROWS, u_end,
+        NAME(weight_grad)(job, group, states, B * H, H, 1, NAME(zrn), strip * STRIP, u_end,
                           job->drecurrent_kernel);
         NAME(weight_grad)(job, group, job->x, job->x_step, job->x_row, 0, NAME(nzr), w,
                           w_end < I ? w_end : I, job->dkernel);

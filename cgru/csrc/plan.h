@@ -5,12 +5,14 @@
 #ifndef CGRU_PLAN_H
 #define CGRU_PLAN_H
 
-#define CGRU_LAUNCH 8000.0 /* to hand work to other threads, and wait for the last of them */
 #define CGRU_MEETING 400.0 /* for a meeting of two, and a little for each more */
 #define CGRU_GATES 70.0    /* the gates of one vector */
 #define CGRU_NEAR 1e6      /* bytes of weights that stay in a core's own cache from step to step */
 #define CGRU_FAR_RATE 10.0 /* bytes a cycle from beyond it */
 #define CGRU_NEAR_RATE 40.0
+
+/* To wake other threads, and wait for the last of them; tests set it to 0 to see them at work. */
+static double cgru_launch_cost = 20000.0;
 
 /* Cycles for a sequence when `groups` of threads have sequences of their own and the `members` of
  * each share the units. */
@@ -28,7 +30,7 @@ static double cgru_cost(const cgru_gru *job, int lanes, int tile, int groups, in
     step += rows * my_blocks * CGRU_GATES;
     if (members > 1)
         step += CGRU_MEETING + 20 * members;
-    return (double)job->steps * step + (groups * members > 1 ? CGRU_LAUNCH : 0);
+    return (double)job->steps * step + (groups * members > 1 ? cgru_launch_cost : 0);
 }
 
 /* Sets job->groups; returns the number of threads, at most `most`. */
@@ -42,7 +44,7 @@ static int cgru_plan(cgru_gru *job, int lanes, int tile, int most)
     for (int groups = 1; groups <= most && groups <= tiles; ++groups) {
         const int members = most / groups < pairs ? most / groups : (int)pairs;
         const double cost = cgru_cost(job, lanes, tile, groups, members);
-        if (cost < best) {
+        if (cost < best || (cgru_launch_cost == 0 && groups * members > threads)) {
             best = cost;
             threads = groups * members;
             job->groups = groups;
@@ -51,12 +53,25 @@ static int cgru_plan(cgru_gru *job, int lanes, int tile, int most)
     return threads;
 }
 
-/* The same for a plain product, whose rows or columns are dealt out. */
+/* The threads that work of so many cycles is worth, where it falls into equal parts. */
+static int cgru_worth(double cycles, int most)
+{
+    if (cycles >= cgru_launch_cost * most)
+        return most;
+    return cycles < 2 * cgru_launch_cost ? 1 : (int)(cycles / cgru_launch_cost);
+}
+
+/* For a plain product, whose rows or columns are dealt out. */
 static int cgru_plan_product(const cgru_product *job, int most)
 {
     const double cycles = (double)job->rows * (double)job->columns * (double)job->inner / 32;
-    const double worth = cycles / CGRU_LAUNCH;
-    return worth >= most ? most : worth >= 2 ? (int)worth : 1;
+    return cgru_worth(cycles, most);
+}
+
+/* And for an optimizer's step, at a few cycles for each parameter. */
+static int cgru_plan_update(const cgru_update *job, int most)
+{
+    return cgru_worth(2 * (double)job->size, most);
 }
 
 /* ---- Calls: plan, gather the threads, share the work ---- */
@@ -75,6 +90,12 @@ static void cgru_run_gru(cgru_gru *job, int lanes, int tile, cgru_task task)
 static void cgru_run_product(cgru_product *job, cgru_task task)
 {
     const int threads = cgru_gather_threads(cgru_plan_product(job, cgru_thread_limit));
+    cgru_share_work(threads, threads, task, job);
+}
+
+static void cgru_run_update(cgru_update *job, cgru_task task)
+{
+    const int threads = cgru_gather_threads(cgru_plan_update(job, cgru_thread_limit));
     cgru_share_work(threads, threads, task, job);
 }
 
