@@ -3,10 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SOURCES := setup.py pyproject.toml $(shell find cgru -name '*.py' -o -name '*.pyx' -o -name '*.pyi' -o -name '*.h' -o -name '*.csv')
 
-.PHONY: help demo test lint docs peers bench clean
+.PHONY: help demo test ulp lint docs peers bench clean
 help:
 	@echo "make demo   forecast sunspots, read digits: results and a picture in demo/"
 	@echo "make test   the tests, against the installed package"
+	@echo "make ulp    sigmoid and tanh of every float32, some minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make peers  the comparisons of results with PyTorch and Keras"
@@ -24,6 +25,9 @@ demo: .venv/extra-demo
 
 test: .venv/extra-test
 	$(BIN)/pytest --quiet
+
+ulp: .venv/extra-test
+	$(BIN)/python tests/every_float32.py
 
 lint: .venv/extra-lint
 	$(BIN)/ruff check .

@@ -100,7 +100,7 @@ def numbers(argument: str, value: Any) -> np.ndarray:
             f"{argument}: expected an array of numbers, got dtype {array.dtype} "
             f"({type(value).__name__}); convert it first, for example with astype('float32')"
         )
-    if np.ma.is_masked(value):
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise TypeError(
             f"{argument}: expected a plain array, got a masked array whose mask would be lost; "
             "fill it first"
@@ -117,9 +117,12 @@ def floats(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
     booleans, float16, other byte orders, other memory layouts.
     """
     array = numbers(argument, value)
-    with np.errstate(over="ignore"):  # what overflows is reported just below
-        converted = np.ascontiguousarray(array, dtype=dtype)
-    if not _kernels.all_finite(converted.reshape(-1)):
+    if array.dtype == dtype and array.flags.c_contiguous:
+        converted = array
+    else:
+        with np.errstate(over="ignore"):  # what overflows is reported just below
+            converted = np.ascontiguousarray(array, dtype=dtype)
+    if not _kernels.all_finite(converted):
         bad = np.argwhere(~np.isfinite(converted))
         where = tuple(int(i) for i in bad[0])
         raise ValueError(

@@ -114,6 +114,11 @@ def isa():
     return "blas" if use_blas else cgru_active.name.decode()
 
 
+def packs():
+    """A number for the instruction level that the packed kernel runs at; 0: BLAS is to be used."""
+    return 0 if use_blas else 1 + <int>(cgru_active - cgru_levels)
+
+
 def set_isa(str name):
     """Use `name`, one of `isa_levels()`, in the whole process."""
     global cgru_active, use_blas
@@ -585,17 +590,19 @@ cdef int set_sequence(str where, cgru_gru *job, cnp.ndarray x, cnp.ndarray mask,
 
 
 def packed_gru_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
-                    cnp.ndarray packed):
+                    cnp.ndarray packed, bint recurrent=True):
     """Pack weights for `packed_gru_forward`.
 
     kernel [I, 3H], recurrent_kernel [H, 3H], bias [2, 3H] or None;
-    packed, out: at least `packed_gru_sizes(...)[0]` elements.
+    packed, out: at least `packed_gru_sizes(...)[0]` elements.  The recurrent kernel may be left
+    out for a single step from a state of 0.
     """
     cdef cgru_gru job
     cdef int kind = real_kind("packed_gru_pack", kernel)
     cdef bint d = kind == cnp.NPY_DOUBLE
     memset(&job, 0, sizeof(job))
     job.steps = job.batch = 1
+    job.from_zero = not recurrent
     job.inputs, job.units = dim(kernel, 0), dim(recurrent_kernel, 0)
     set_weights("packed_gru_pack", &job, kernel, recurrent_kernel, kind)
     job.bias = data_or_null("packed_gru_pack", "bias", bias, kind, 2, 2, 3 * job.units)

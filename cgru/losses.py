@@ -70,7 +70,7 @@ class Loss:
             )
             values = values * weight
             grad *= (weight / values.size)[..., np.newaxis]
-        return float(values.sum(dtype=np.float64)) / values.size, grad
+        return float(np.add.reduce(values, axis=None, dtype=np.float64)) / values.size, grad
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of predictions.
@@ -117,7 +117,7 @@ class MeanSquaredError(Loss):
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d = y_pred - y_true
-        return np.square(d).mean(axis=-1), d * d.dtype.type(2 / d.shape[-1])
+        return _mean(d * d), d * d.dtype.type(2 / d.shape[-1])
 
 
 class MeanAbsoluteError(Loss):
@@ -131,7 +131,7 @@ class MeanAbsoluteError(Loss):
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         d = y_pred - y_true
-        return np.abs(d).mean(axis=-1), np.sign(d) * d.dtype.type(1 / d.shape[-1])
+        return _mean(np.abs(d)), np.sign(d) * d.dtype.type(1 / d.shape[-1])
 
 
 class _Crossentropy(Loss):
@@ -294,6 +294,11 @@ class SparseCategoricalCrossentropy(Loss):
         here = np.take_along_axis(grad, label, axis=-1)
         np.put_along_axis(grad, label, here + dp / total, axis=-1)
         return -np.log(p)[..., 0], grad
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """``values.mean(axis=-1)``, in a third of its time for small arrays."""
+    return np.add.reduce(values, axis=-1) / values.dtype.type(values.shape[-1])
 
 
 def _log_softmax(x: np.ndarray) -> np.ndarray:

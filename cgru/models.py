@@ -41,6 +41,7 @@ class Sequential(Trainer):
         self.layers: list[Layer] = []
         self._input: Shape | None = None  # as an Input described it
         self._built_for: Shape | None = None
+        self._checked: tuple[Shape, tuple[Layer, ...], Shape] | None = None
         for layer in layers or ():
             self.add(layer)
 
@@ -111,6 +112,13 @@ class Sequential(Trainer):
             input_shape = _output_shape(layer, input_shape)
         return input_shape
 
+    def checked_output_shape(self, input_shape: Shape) -> Shape:
+        layers = tuple(self.layers)
+        if self._checked is None or self._checked[:2] != (input_shape, layers):
+            self.check_input(input_shape)
+            self._checked = input_shape, layers, self.compute_output_shape(input_shape)
+        return self._checked[2]
+
     def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
         for layer in self.layers:
             mask = layer.compute_mask(x, mask)
@@ -133,18 +141,19 @@ class Sequential(Trainer):
         needs_input_grad: bool = True,
         needs_backward: bool = True,
     ) -> tuple[np.ndarray, Backward]:
+        context = dict(
+            training=training,
+            mask=mask,
+            initial_state=None,
+            needs_input_grad=needs_input_grad,
+            needs_backward=needs_backward,
+        )
         backwards: list[Backward] = []
         for layer in self.layers:
-            context = dict(
-                training=training,
-                mask=mask,
-                initial_state=None,
-                needs_input_grad=needs_input_grad or bool(backwards),
-                needs_backward=needs_backward,
-            )
             y, layer_backward = layer.run(x, context)
-            mask = layer.compute_mask(x, mask)
             backwards.append(layer_backward)
+            context["mask"] = mask = layer.compute_mask(x, mask)
+            context["needs_input_grad"] = True  # by the layer before
             x = y
 
         def backward(dy: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from cgru import _checks, losses, metrics, optimizers
 from cgru.callbacks import Callback, History, Logs, ProgbarLogger
 from cgru.data import ArrayBatches, Batch, IterableBatches
-from cgru.layers.base import Layer, Shape
+from cgru.layers.base import Backward, Layer, Shape
 from cgru.variables import FlatVector
 
 
@@ -31,6 +31,23 @@ class Trainer(Layer):
     stateful: bool
     _flat: FlatVector | None = None
     _metrics: Sequence[metrics.Metric] = ()
+
+    # ---- What a subclass implements ----
+
+    def forward(
+        self,
+        x: np.ndarray,
+        training: bool = False,
+        mask: np.ndarray | None = None,
+        needs_input_grad: bool = True,
+        needs_backward: bool = True,
+    ) -> tuple[np.ndarray, Backward]:
+        """The output for x, and the function that takes a gradient back."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def checked_output_shape(self, input_shape: Shape) -> Shape:
+        """The output's shape, for an input whose shape is checked; asked at every batch."""
+        raise NotImplementedError(f"{type(self).__name__}.checked_output_shape")
 
     # ---- The flat parameter vector ----
 
@@ -283,7 +300,7 @@ class Trainer(Layer):
     ) -> tuple[float, np.ndarray]:
         """The loss and predictions of a batch; the gradient is left in the flat vector."""
         assert self.loss is not None
-        y_pred, backward = self.run(batch.x, _context(training, needs_backward=True))
+        y_pred, backward = self.forward(batch.x, training=training, needs_input_grad=False)
         value, dy = self.loss.value_and_grad(batch.y, y_pred, batch.sample_weight)
         flat.grad[:] = 0
         backward(dy)
@@ -407,14 +424,16 @@ class Trainer(Layer):
         return self._predict(self._inputs(x))
 
     def _predict(self, x: np.ndarray) -> np.ndarray:
-        return self.run(x, _context(training=False, needs_backward=False))[0]
+        return self.forward(x, needs_input_grad=False, needs_backward=False)[0]
 
     # ---- The door ----
 
     def _inputs(self, x: Any) -> np.ndarray:
         """Check and convert inputs; build the model for them if it is not built."""
         inputs = _checks.floats("x", x, self._dtype)
-        self.ensure_built(inputs.shape)
+        self.checked_output_shape(inputs.shape)
+        if not self.built:
+            self.build((None, *inputs.shape[1:]))
         return inputs
 
     def _batch(
@@ -435,8 +454,7 @@ class Trainer(Layer):
                 f"x, y: expected the same number of samples, got {inputs.shape[:1]} and "
                 f"{targets.shape[:1]} (shapes {inputs.shape} and {targets.shape})"
             )
-        self.check_input(inputs.shape)
-        output_shape = self.compute_output_shape(inputs.shape)
+        output_shape = self.checked_output_shape(inputs.shape)
         targets = self.loss.prepare(targets, output_shape, self._dtype)
         weight = None
         if sample_weight is not None:
@@ -499,17 +517,6 @@ class _Tracker:
         return {"loss": self.total / self.count} | {
             metric.name: metric.result() for metric in self.metrics
         }
-
-
-def _context(training: bool, needs_backward: bool) -> dict[str, Any]:
-    """What the model's first layer is told: nobody asks for the gradient of the data."""
-    return dict(
-        training=training,
-        mask=None,
-        initial_state=None,
-        needs_input_grad=False,
-        needs_backward=needs_backward,
-    )
 
 
 def _metrics(identifiers: Any) -> list[metrics.Metric]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,11 +12,22 @@ import numpy as np
 from cgru import _checks
 
 
-class Memory:
-    """Where values of weights lie; `changes` counts how often they were set, for those who keep
-    something that was made from them."""
+_stamps = itertools.count()
 
-    changes: int = 0
+
+class Memory:
+    """Where values of weights lie.
+
+    `stamp` differs after each change of them, and from every other memory's: for those who keep
+    something that was made from the values.
+    """
+
+    def __init__(self) -> None:
+        self.changed()
+
+    def changed(self) -> None:
+        """The values are about to change, or have."""
+        self.stamp = next(_stamps)
 
 
 class Variable(np.lib.mixins.NDArrayOperatorsMixin):
@@ -80,7 +92,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         if array.shape != self.shape:
             raise ValueError(f"{self.path}: expected shape {self.shape}, got {array.shape}")
         self._value[...] = array
-        self._memory.changes += 1
+        self._memory.changed()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -151,6 +163,7 @@ class FlatVector(Memory):
     """
 
     def __init__(self, variables: Sequence[Variable]) -> None:
+        super().__init__()
         dtypes: dict[str, str] = {}
         for variable in variables:
             dtypes.setdefault(variable.dtype, variable.path)
@@ -180,7 +193,7 @@ class FlatVector(Memory):
 
     def to_change(self) -> np.ndarray:
         """The values, shape (P,), for one who is about to change them."""
-        self.changes += 1
+        self.changed()
         return self._value
 
     def holds(self, variables: Sequence[Variable]) -> bool:

@@ -14,9 +14,10 @@ from cgru.layers.base import Backward
 if TYPE_CHECKING:
     from cgru.layers.recurrent import GRU
 
-# sequence(layer, x, start, mask, needs_backward) -> states [batch, time, units], the last state
+# sequence(layer, x, start, mask, needs_backward) -> states [batch, time, units] (None
+# where nobody asks for them), the last state
 # [batch, units], and backward(dh, dlast, needs_input_grad, needs_start_grad) -> dx, dstart.
-Sequence = Callable[..., tuple[np.ndarray, np.ndarray, Backward]]
+Sequence = Callable[..., tuple[np.ndarray | None, np.ndarray, Backward]]
 
 
 class Workspace:
@@ -43,17 +44,25 @@ class Workspace:
 
     def packed_weights(self, layer: GRU, size: int) -> np.ndarray:
         """The layer's packed weights, made anew where they have changed."""
-        key = (_kernels.isa(), *((w._memory, w._memory.changes) for w in layer._variables))
+        bias = layer.bias
+        key = (
+            _kernels.packs(),
+            layer.kernel._memory.stamp,
+            layer.recurrent_kernel._memory.stamp,
+            None if bias is None else bias._memory.stamp,
+        )
         if self._packed is None or self._packed[0] != key:
             packed = np.empty(size, layer._dtype)
-            _pack(layer, packed)
+            _pack(layer, packed, True)
             self._packed = key, packed
         return self._packed[1]
 
 
-def _pack(layer: GRU, packed: np.ndarray) -> None:
+def _pack(layer: GRU, packed: np.ndarray, recurrent: bool) -> None:
     bias = None if layer.bias is None else layer.bias._value
-    _kernels.packed_gru_pack(layer.kernel._value, layer.recurrent_kernel._value, bias, packed)
+    _kernels.packed_gru_pack(
+        layer.kernel._value, layer.recurrent_kernel._value, bias, packed, recurrent
+    )
 
 
 def packed_sequence(
@@ -62,7 +71,7 @@ def packed_sequence(
     start: np.ndarray | None,
     mask: np.ndarray | None,
     needs_backward: bool,
-) -> tuple[np.ndarray, np.ndarray, Backward]:
+) -> tuple[np.ndarray | None, np.ndarray, Backward]:
     """By the packed kernel: products and gates together, reset_after=True only."""
     batch, time, features = x.shape
     units, dtype, reverse = layer.units, x.dtype, layer.go_backwards
@@ -72,36 +81,36 @@ def packed_sequence(
     packed_size, gates_size, work_size = _kernels.packed_gru_sizes(
         time, batch, features, units, dtype == np.float64, needs_backward
     )
-    gates_name = "kept gates" if needs_backward else "gates"
-    gates = workspace.take(gates_name, gates_size, dtype)
+    name = "kept gates" if needs_backward else "gates"
+    gates = workspace.take(name, gates_size, dtype)
     # Two states are enough where nobody asks for those in between.
-    slots = time + 1 if needs_backward or layer.return_sequences else 2
-    first, end = (time, 0) if reverse and slots > 2 else (0, time if slots > 2 else time % 2)
-    h = np.empty((slots, batch, units), dtype)
+    all_states = needs_backward or layer.return_sequences or time == 1
+    first, end = (time, 0) if reverse and all_states else (0, time if all_states else time % 2)
+    h = np.empty((time + 1 if all_states else 2, batch, units), dtype)
     h[first] = 0 if start is None else start
     if needs_backward:
         packed = workspace.take("packed", packed_size, dtype)
-        _pack(layer, packed)
+        _pack(layer, packed, time > 1 or start is not None)
     else:
         packed = workspace.packed_weights(layer, packed_size)
     _kernels.packed_gru_forward(x, packed, mask, reverse, start is None, needs_backward, h, gates)
-    states = (h[:-1] if reverse else h[1:]).swapaxes(0, 1)
+    states = _states(h, reverse) if layer.return_sequences else None
     if not needs_backward:
-        workspace.give_back(gates_name, gates)
+        workspace.give_back(name, gates)
         return states, h[end], _no_backward
     workspace.give_back("packed", packed)
+    kept = [gates]
 
     def backward(
         dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool, needs_start_grad: bool
     ) -> tuple[np.ndarray | None, np.ndarray]:
-        nonlocal gates
-        kept, gates = gates, None
-        if kept is None:
+        if not kept:
             raise RuntimeError(
                 f"{layer.name}: backward may be called once for each forward pass: it turns the "
                 "gates into their gradients in place"
             )
         dx = np.empty((time, batch, features), dtype) if needs_input_grad else None
+        gates = kept.pop()
         work = workspace.take("work", work_size, dtype)
         if dh is not None and (dh.dtype != dtype or dh.strides[2] != dh.itemsize):
             dh = np.ascontiguousarray(dh, dtype)
@@ -113,7 +122,7 @@ def packed_sequence(
             reverse,
             start is None,
             h,
-            kept,
+            gates,
             dh,
             dlast,
             needs_start_grad,
@@ -124,10 +133,14 @@ def packed_sequence(
             work,
         )
         workspace.give_back("work", work)
-        workspace.give_back(gates_name, kept)
+        workspace.give_back(name, gates)
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
     return states, h[end].copy(), backward
+
+
+def _states(h: np.ndarray, reverse: bool) -> np.ndarray:
+    return (h[:-1] if reverse else h[1:]).swapaxes(0, 1)
 
 
 def _no_backward(*_: Any) -> Any:
@@ -198,5 +211,4 @@ def plain_sequence(
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
-    states = (h[:-1] if reverse else h[1:]).swapaxes(0, 1)
-    return states, h[end].copy(), backward
+    return _states(h, reverse), h[end].copy(), backward

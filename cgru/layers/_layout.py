@@ -30,6 +30,8 @@ def as_rows(
     The rows are in the order of `like`'s memory (by default x's own), so that matrices made from
     two arrays of one layer match row by row.
     """
+    if x.ndim == 2:
+        return np.ascontiguousarray(x), _as_it_is
     if is_time_major(x if like is None else like):
         batch, time = x.shape[:2]
 
@@ -42,3 +44,7 @@ def as_rows(
         return rows.reshape(*x.shape[:-1], -1)
 
     return np.ascontiguousarray(x).reshape(-1, x.shape[-1]), restore_plain
+
+
+def _as_it_is(rows: np.ndarray) -> np.ndarray:
+    return rows

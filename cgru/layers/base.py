@@ -215,11 +215,24 @@ class Layer:
     def sublayers(self) -> list[Layer]:
         """The layers that are attributes of this one, or in lists that are."""
         found = []
-        for value in vars(self).values():
+        for value in self._holders:
             for item in value if isinstance(value, list) else [value]:
                 if isinstance(item, Layer):
                     found.append(item)
         return found
+
+    @functools.cached_property
+    def _holders(self) -> list[Any]:
+        """The attributes that are layers, and the lists, which may hold some now or later."""
+        return [value for value in vars(self).values() if isinstance(value, (Layer, list))]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        vars(self).pop("_holders", None)
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        vars(self).pop("_holders", None)
 
     @property
     def weights(self) -> list[Variable]:
@@ -232,9 +245,10 @@ class Layer:
         """The weights that training changes."""
         if not self._trainable:
             return []
-        own = (weight for weight in self._variables if weight.trainable)
-        inner = (weight for layer in self.sublayers() for weight in layer.trainable_weights)
-        return list(dict.fromkeys([*own, *inner]))
+        found = [weight for weight in self._variables if weight.trainable]
+        for layer in self.sublayers():
+            found += layer.trainable_weights
+        return list(dict.fromkeys(found))
 
     @property
     def non_trainable_weights(self) -> list[Variable]:

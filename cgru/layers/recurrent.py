@@ -169,7 +169,10 @@ class GRU(Layer):
         h, last, sequence_backward = self._sequence()(self, x, start, mask, needs_backward)
         if self.stateful:
             self._state = last.copy()
-        output = h[:, :: -1 if reverse else 1] if self.return_sequences else last
+        output = last
+        if self.return_sequences:
+            assert h is not None
+            output = h[:, ::-1] if reverse else h
 
         def backward(dy: Any) -> Any:
             doutput, dstate = dy if self.return_state else (dy, None)
@@ -191,6 +194,6 @@ class GRU(Layer):
             return _gru_steps.sequence
         if self.recurrent_activation is not activations.sigmoid:
             return _gru_steps.sequence
-        if self.reset_after and _kernels.isa() != "blas":
+        if self.reset_after and _kernels.packs():
             return _gru_kernels.packed_sequence
         return _gru_kernels.plain_sequence
