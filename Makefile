@@ -11,7 +11,7 @@ help:
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, in docs/_build/html"
 	@echo "make peers  the comparisons of results with PyTorch and Keras"
-	@echo "make bench  the comparison of speed with PyTorch"
+	@echo "make bench  the comparison of speed with other libraries, in docs/benchmarks.md"
 
 # The package as users get it, with one of its extras: built in isolation, installed, not linked to
 # the sources, and built again when they change.
@@ -41,7 +41,7 @@ peers: .venv/extra-peers .venv/extra-test
 	KERAS_BACKEND=jax $(BIN)/pytest --quiet -rs tests/peers
 
 bench: .venv/extra-peers
-	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/bench.py --output docs/benchmarks.md
 
 clean:
 	rm -rf .venv build demo docs/_build docs/auto_tutorials *.egg-info cgru/*.so cgru/_kernels.c

@@ -1,134 +1,155 @@
-"""Time cgru and PyTorch in one run, over a grid of shapes; print ratios.
+"""Time cgru and its peers in one run, and write what was found as a page of the documentation.
 
-    python benchmarks/bench.py [--threads N] [--repeats N] [--shape B,T,I,H ...] [--markdown]
+    python benchmarks/bench.py [--threads N ...] [--shape B,T,I,H ...] [--peer NAME ...] [--quick]
 
-The model is GRU(H) on [B, T, I] and Dense(1) on the last state; a training step is forward,
-backward and Adam on the mean squared error, float32.  The two take turns, so that whatever else
-the machine does meets both; shown is the median of the ratios of neighbours.
+A peer that is not installed is left out.  `--help` lists all options.
 """
 
 import argparse
-import statistics
-import time
-import warnings
+import importlib.util
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
-import numpy as np
+import extras
+import machine
+import report
+from peers import PEERS, Cgru
 
-import cgru
+HERE = Path(__file__).parent
+NOTES = HERE / "notes.md"  # written by hand, ends the page if it is there
 
 GRID = [
     (1, 1, 32, 64),
+    (1, 1, 64, 256),
     (1, 100, 32, 64),
+    (1, 100, 64, 256),
     (32, 50, 8, 32),
     (32, 50, 32, 64),
     (32, 28, 28, 128),
     (64, 100, 64, 128),
     (64, 100, 64, 256),
+    (128, 50, 128, 512),
+    (8, 30, 512, 512),
     (32, 30, 512, 512),
+    (32, 30, 1024, 1024),
 ]
 
 
-def cgru_calls(x, y, units):
-    """A training step and a prediction of cgru."""
-    model = cgru.Sequential([cgru.layers.GRU(units), cgru.layers.Dense(1)])
-    model.compile("adam", "mse")
-    return lambda: model.train_on_batch(x, y), lambda: model.predict_on_batch(x)
+def progress(text):
+    print(text, file=sys.stderr, flush=True)
 
 
-def torch_calls(x, y, units):
-    """The same two of PyTorch."""
-    import torch
-
-    torch.set_num_threads(cgru.get_num_threads())
-    gru = torch.nn.GRU(x.shape[2], units, batch_first=True)
-    head = torch.nn.Linear(units, 1)
-    optimizer = torch.optim.Adam([*gru.parameters(), *head.parameters()], fused=True)
-    inputs, targets = torch.from_numpy(x), torch.from_numpy(y)
-
-    def train():
-        optimizer.zero_grad()
-        loss = torch.nn.functional.mse_loss(head(gru(inputs)[0][:, -1]), targets)
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    def predict():
-        with torch.inference_mode():
-            return head(gru(inputs)[0][:, -1]).numpy()
-
-    return train, predict
-
-
-def seconds(call, least=0.02):
-    """The time of one call, averaged over as many as take a little while."""
-    time.sleep(0.02)  # the other library's threads go on spinning for a while
-    call()
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < least:
-        call()
-        count += 1
-    return elapsed / count
+def measure(cores, **options):
+    """What measure.py finds on these cores: its first line, and lists of the others."""
+    threads = len(cores)
+    progress(f"\n{threads} thread(s)")
+    found = {"threads": threads, "grid": [], "scaling": []}
+    command = [sys.executable, HERE / "measure.py", json.dumps({"threads": threads} | options)]
+    settings = {"stdout": subprocess.PIPE, "text": True, "env": machine.environment(threads)}
+    with machine.bound_to(cores), subprocess.Popen(command, **settings) as child:
+        for line in child.stdout:
+            result = json.loads(line)
+            if "axis" in result:
+                found["scaling"].append(result)
+                progress(f"{report.label(result['shape']):>18}  scaling")
+            elif "shape" in result:
+                found["grid"].append(result)
+                progress(report.summary(result))
+            else:
+                found |= result
+    if child.returncode:
+        sys.exit(f"measuring with {threads} thread(s) failed")
+    return found
 
 
-def compare(ours, theirs, repeats):
-    """Medians of our time, of their time, and of the ratio of neighbours."""
-    ours(), theirs()
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
-    ratios = [b / a for a, b in pairs]
-    return *(statistics.median(column) for column in zip(*pairs, strict=True)), statistics.median(
-        ratios
-    )
+def measure_extras(measured, peers, threads):
+    """The sections of the page that are not about the grid."""
+    progress("\ncold start, sizes, memory")
+    classes = {"cgru": Cgru} | {peer: PEERS[peer] for peer in peers}
+    names = ["NumPy and SciPy alone", *(library.name for library in classes.values())]
+    sizes = {package: extras.installed_size(package) for package in classes}
+    peaks = {
+        library.name: extras.peak_memory(library.__name__, threads)
+        for library in classes.values()
+        if library.train and sys.platform == "linux"
+    }
+    return [
+        *report.scaling(measured),
+        *report.cold_start(extras.cold_start(names)),
+        *report.installed_size(sizes),
+        *report.peak_memory(extras.MEMORY_SHAPE, peaks, extras.memory_floor()),
+    ]
+
+
+def is_installed(peer):
+    return all(importlib.util.find_spec(package) for package in PEERS[peer].packages)
+
+
+def shape(text):
+    B, T, I, H = map(int, text.split(","))
+    return B, T, I, H
 
 
 def main():
+    cores = machine.physical_cores()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, help="of both; by default what cgru would use")
-    parser.add_argument("--repeats", type=int, default=11)
-    parser.add_argument(
-        "--shape",
-        dest="shapes",
-        action="append",
-        type=lambda text: tuple(map(int, text.split(","))),
-        help="B,T,I,H; may be given several times",
-    )
-    parser.add_argument("--markdown", action="store_true", help="print the table of the README")
-    parser.add_argument("--at-least", type=float, help="fail if a training ratio is below this")
-    arguments = parser.parse_args()
-    if arguments.threads:
-        cgru.set_num_threads(arguments.threads)
-    warnings.filterwarnings("ignore")
-    try:
-        import torch
-    except ImportError:
-        parser.exit(1, "PyTorch is not installed: pip install torch\n")
+    add = parser.add_argument
+    add("--threads", type=int, action="append", help="repeatable; default: 1, and one per core")
+    add("--repeats", type=int, default=7, help="rounds in which each library takes a turn")
+    add("--shape", type=shape, action="append", metavar="B,T,I,H", help="repeatable")
+    add("--peer", choices=PEERS, action="append", help="repeatable; default: all installed")
+    add("--output", type=Path, metavar="FILE", help="the page, in Markdown; default: print it")
+    add("--at-least", type=float, metavar="RATIO", help="fail if any training ratio is below")
+    add("--quick", action="store_true", help="skip scaling, cold start, sizes and memory")
+    options = parser.parse_args()
+    counts = options.threads or sorted({1, len(cores)})
+    if not all(1 <= threads <= len(cores) for threads in counts):
+        parser.error(f"--threads: expected 1 to {len(cores)}, the cores of this machine")
+    if options.repeats < 2:
+        parser.error("--repeats: expected at least 2, for a spread")
+    peers = [peer for peer in options.peer or PEERS if is_installed(peer)]
+    absent = [PEERS[peer].name for peer in options.peer or PEERS if peer not in peers]
+    if options.peer and absent:
+        parser.exit(1, f"not installed: {', '.join(absent)}\n")
+    if options.at_least and not any(PEERS[peer].train for peer in peers):
+        parser.error("--at-least: no peer that trains is installed")
+    progress(f"left out, not installed: {', '.join(absent) or 'none'}")
 
-    if not arguments.markdown:
-        cgru.show_config()
-        print(f"{'PyTorch':16} {torch.__version__}\n")
-    columns = ["B, T, I, H", "train us", "PyTorch us", "ratio", "predict us", "PyTorch us", "ratio"]
-    if arguments.markdown:
-        print("| B, T, I, H | training step | prediction |\n|---|---|---|")
+    measured = [
+        measure(
+            cores[:threads],
+            repeats=options.repeats,
+            shapes=options.shape or GRID,
+            peers=peers,
+            scaling=not options.quick,
+        )
+        for threads in counts
+    ]
+    command = shlex.join(["python", "benchmarks/bench.py", *sys.argv[1:]])
+    packages = {package for peer in peers for package in PEERS[peer].packages}
+    facts = machine.describe(measured[0]["config"], ["cgru", "numpy", "scipy", *sorted(packages)])
+    if absent:
+        facts.append(("Left out, not installed", ", ".join(absent)))
+    parts = report.head(command, options.repeats, facts)
+    for found in measured:
+        parts += report.speed(found)
+    if not options.quick:
+        parts += measure_extras(measured, peers, len(cores))
+    if NOTES.exists():
+        parts.append(NOTES.read_text())
+    page = "\n".join(parts)
+    if options.output:
+        options.output.write_text(page)
     else:
-        print(f"{columns[0]:>18}" + "".join(f"{name:>12}" for name in columns[1:]))
-    rng = np.random.default_rng(1)
-    slowest = float("inf")
-    for shape in arguments.shapes or GRID:
-        batch, steps, features, units = shape
-        x = rng.standard_normal((batch, steps, features), dtype=np.float32)
-        y = rng.standard_normal((batch, 1), dtype=np.float32)
-        results = []
-        both = zip(cgru_calls(x, y, units), torch_calls(x, y, units), strict=True)
-        for ours, theirs in both:
-            results.append(compare(ours, theirs, arguments.repeats))
-        name = ", ".join(map(str, shape))
-        if arguments.markdown:
-            print(f"| {name} | " + " | ".join(f"{ratio:.1f}" for _, _, ratio in results) + " |")
-        else:
-            cells = "".join(f"{a * 1e6:12.0f}{b * 1e6:12.0f}{r:12.2f}" for a, b, r in results)
-            print(f"{name:>18}{cells}", flush=True)
-        slowest = min(slowest, results[0][2])
-    if arguments.at_least and slowest < arguments.at_least:
-        parser.exit(1, f"a training step is only {slowest:.2f} times as fast as PyTorch's\n")
+        print(page, end="")
+
+    if options.at_least:
+        worst = min(report.worst_training_ratio(found["grid"]) for found in measured)
+        if worst < options.at_least:
+            parser.exit(1, f"a training step is only {worst:.2f} times as fast as a peer's\n")
 
 
 if __name__ == "__main__":

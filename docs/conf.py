@@ -7,7 +7,12 @@ author = "The cgru developers"
 copyright = "2026, The cgru developers"  # noqa: A001 (Sphinx's name)
 version = release = installed_version("cgru")
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
 exclude_patterns = ["_build", "tutorials"]
 default_role = "code"
 html_theme = "furo"

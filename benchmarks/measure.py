@@ -1,0 +1,138 @@
+"""Measure with one number of threads; print what is found as lines of JSON.
+
+bench.py starts this in a process whose cores and threads it has set: several libraries read them
+once, when they are imported.  The argument is JSON: threads, repeats, shapes, peers, scaling.
+"""
+
+import collections
+import json
+import sys
+import time
+
+import numpy as np
+from peers import PEERS, Cgru, Problem
+
+SECONDS = 0.03  # that one measurement takes, or one call if that takes longer
+PAUSE = 0.04  # before each: threads of the library before go on spinning for a while
+TOLERANCE = 1e-4
+PRODUCT = 2048  # rows and columns of the matrices whose product tells how fast the machine is
+
+# At a loss of zero, gradients would be denormal numbers, which are slow: nothing is to be learned.
+STANDSTILL = 1e-7
+
+BASE = {"B": 32, "T": 100, "I": 32, "H": 128}
+SCALING = {
+    "B": [1, 4, 16, 32, 64, 128, 256],
+    "T": [10, 30, 100, 300, 1000],
+    "H": [16, 32, 64, 128, 256, 512, 1024],
+}
+
+
+def random_problem(shape, threads, learning_rate=STANDSTILL):
+    B, T, I, H = shape
+    rng = np.random.default_rng(1)
+    scale = H**-0.5
+    shapes = [(I, 3 * H), (H, 3 * H), (2, 3 * H), (H, 1), (1,)]
+    return Problem(
+        rng.standard_normal((B, T, I), dtype=np.float32),
+        rng.standard_normal((B, 1), dtype=np.float32),
+        [rng.uniform(-scale, scale, shape).astype(np.float32) for shape in shapes],
+        learning_rate,
+        threads,
+    )
+
+
+def check_agreement(models, shape, steps=1):
+    """Stop if a model predicts or trains otherwise than the first, which is cgru's."""
+    for model in models:
+        found = {"predictions": np.asarray(model.predict())}
+        if model.train:
+            found["losses"] = np.array([float(model.train()) for _ in range(steps)])
+        if model is models[0]:
+            wanted = found
+        for what, value in found.items():
+            if not np.allclose(value, wanted[what], TOLERANCE, TOLERANCE):
+                difference = abs(value - wanted[what]).max()
+                sys.exit(f"{model.name}: {what} differ from cgru's by {difference:.2g} at {shape}")
+
+
+def count_calls(call):
+    """How many calls make one measurement."""
+    call()
+    start = time.perf_counter()
+    call()
+    return max(1, round(SECONDS / (time.perf_counter() - start)))
+
+
+def seconds(call, count):
+    """The time of one call."""
+    time.sleep(PAUSE)
+    if count > 1:
+        call()  # brings its data back into the caches
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def interleave(calls, repeats):
+    """Times of each call, which take turns: whatever else the machine does meets all of them."""
+    counts = {name: count_calls(call) for name, call in calls.items()}
+    times = {name: [] for name in calls}
+    order = collections.deque(calls)
+    for _ in range(repeats):
+        for name in order:
+            times[name].append(seconds(calls[name], counts[name]))
+        order.rotate()
+    return times
+
+
+def matrix_product():
+    """A call of one large float32 product, of the BLAS that cgru uses."""
+    from scipy.linalg.blas import sgemm
+
+    rng = np.random.default_rng(1)
+    a, b = (rng.standard_normal((PRODUCT, PRODUCT), np.float32).T for _ in range(2))
+    c = np.empty_like(a)
+    return lambda: sgemm(1.0, a, b, c=c, overwrite_c=True)
+
+
+def measure(models, product, repeats):
+    """Times of the models by task, and the machine's operations per second in the same rounds."""
+    train = {model.name: model.train for model in models if model.train}
+    predict = {model.name: model.predict for model in models}
+    train = interleave(train | {"product": product}, repeats)
+    rates = [2 * PRODUCT**3 / seconds for seconds in train.pop("product")]
+    return {"rates": rates, "train": train, "predict": interleave(predict, repeats)}
+
+
+def main():
+    options = json.loads(sys.argv[1])
+    threads, repeats = options["threads"], options["repeats"]
+
+    def report(**result):
+        print(json.dumps(result), flush=True)
+
+    import cgru
+
+    report(config=cgru.show_config("dicts"))
+    product = matrix_product()
+    for axis, sizes in SCALING.items() if options["scaling"] else ():
+        for size in sizes:
+            shape = list((BASE | {axis: size}).values())
+            model = Cgru(random_problem(shape, threads))
+            report(axis=axis, shape=shape, **measure([model], product, repeats))
+
+    classes = [Cgru, *(PEERS[peer] for peer in options["peers"])]
+    small = (4, 7, 3, 5)
+    problem = random_problem(small, threads, learning_rate=0.01)
+    check_agreement([make(problem) for make in classes], small, steps=5)
+    for shape in options["shapes"]:
+        problem = random_problem(shape, threads)
+        models = [make(problem) for make in classes]
+        check_agreement(models, shape)
+        report(shape=shape, **measure(models, product, repeats))
+
+
+if __name__ == "__main__":
+    main()

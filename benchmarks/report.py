@@ -1,0 +1,234 @@
+"""The page that bench.py writes: what was measured, as text and tables in Markdown."""
+
+import statistics
+from statistics import median
+
+TASKS = {"train": "Training step", "predict": "Prediction"}
+
+PAGE = """\
+# Benchmarks
+
+All of this was measured and written by one command, `make bench`, which runs
+
+```sh
+{command}
+```
+
+{facts}
+## What is measured
+
+`GRU(H)` on sequences [B, T, I] and `Dense(1)` on its last state, float32, `reset_after=True`. A
+training step is forward, backward and Adam on the mean squared error; a prediction is forward
+alone. cgru is called with `train_on_batch` and `predict_on_batch` and NumPy arrays; each peer has
+the data in its own tensors already, time first where it may choose:
+
+- PyTorch: `nn.GRU`, `nn.Linear` and the fused Adam
+- Keras on JAX: `train_on_batch` and `predict_on_batch`
+- JAX: a hand-written `lax.scan` in one compiled step, with optax's Adam
+- ONNX Runtime, OpenVINO: prediction only, an ONNX graph with the standard `GRU` operator
+
+All are given the same weights, and nothing is timed unless predictions and losses agree.
+
+All run in one process, bound to as many cores as they have threads, and take turns: in each of
+{repeats} rounds each is called for about 30 ms, or once if that takes longer. A time is the median
+over the rounds; the spread, in brackets, is their interquartile range in percent of it. A ratio is
+the time of a peer over that of cgru in the same round, the median again: above 1, cgru is faster.
+"""
+
+RATE = """\
+### Rate
+
+Operations in the matrix products of the gates (a multiplication and an addition are two), in
+GFLOP/s, and their share of what one product of two large float32 matrices reaches in the same
+rounds with the same BLAS: {rate:.0f} GFLOP/s, the median. All other work counts as lost time.
+"""
+
+SCALING = """\
+## Scaling
+
+Microseconds per time step of cgru as B, T and H change. The floor is the time of the matrix
+products of the gates at the rate that one large product reaches in the same rounds.
+"""
+
+COLD_START = """\
+## Cold start
+
+Seconds of a script that imports the library, builds a small model (`GRU(32)`, `Dense(1)` on
+sequences of [20, 8]) and fits 16 batches of 32.
+"""
+
+SIZE = """\
+## Installed size
+
+Megabytes of the package's own files, and together with all that it requires. Keras requires a
+backend besides, which is not counted.
+"""
+
+MEMORY = """\
+## Peak memory
+
+Megabytes that two training steps at B, T, I, H = {shape} add,
+at their peak, to what the process holds once model and data are there; those of JAX include its
+compiler. The floor is what a backward pass reads: five numbers for each unit, time step and
+sequence.
+"""
+
+
+# ---- What follows from the measurements ----
+
+
+def forward_flops(shape):
+    """Operations in the matrix products of the gates."""
+    B, T, I, H = shape
+    return 2 * T * B * 3 * H * (I + H)
+
+
+def training_flops(shape):
+    """Those, as many for the gradients of both kernels, and the gradients of the states."""
+    B, T, _, H = shape
+    return 2 * forward_flops(shape) + 2 * (T - 1) * B * 3 * H * H
+
+
+FLOPS = {"train": training_flops, "predict": forward_flops}
+
+
+def ratio(times, peer):
+    """How many times as long as cgru a peer takes."""
+    return median(b / a for a, b in zip(times["cgru"], times[peer], strict=True))
+
+
+def fastest_peer(times):
+    return min((name for name in times if name != "cgru"), key=lambda name: median(times[name]))
+
+
+def spread(times):
+    low, _, high = statistics.quantiles(times, n=4, method="inclusive")
+    return 100 * (high - low) / median(times)
+
+
+def worst_training_ratio(grid):
+    """The least, over the grid, to the fastest peer."""
+    return min(ratio(r["train"], fastest_peer(r["train"])) for r in grid)
+
+
+# ---- Text ----
+
+
+def label(shape):
+    return ", ".join(map(str, shape))
+
+
+def microseconds(seconds):
+    return f"{seconds * 1e6:.1f}" if seconds < 1e-4 else f"{seconds * 1e6:.0f}"
+
+
+def megabytes(size):
+    return f"{size / 1e6:.1f}" if size < 1e7 else f"{size / 1e6:.0f}"
+
+
+def summary(result):
+    """The results for one shape in one line."""
+    parts = [f"{label(result['shape']):>18}"]
+    for task in TASKS:
+        times = result[task]
+        parts.append(f"{task} {microseconds(median(times['cgru'])):>8} us")
+        if len(times) > 1:
+            peer = fastest_peer(times)
+            parts[-1] += f", {ratio(times, peer):5.2f} x as fast as {peer:<12}"
+    return "  ".join(parts)
+
+
+def table(header, rows):
+    """A Markdown table; all columns but the first are aligned to the right."""
+    rows = [header, *rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    lines = ([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])] for row in rows)
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+# ---- Sections ----
+
+
+def head(command, repeats, facts):
+    facts = "".join(f"- {name}: {fact}\n" for name, fact in facts)
+    return [PAGE.format(command=command, repeats=repeats, facts=facts)]
+
+
+def speed(found):
+    """All about one number of threads."""
+    grid, threads = found["grid"], found["threads"]
+    yield f"## {threads} thread{'s' if threads > 1 else ''}\n"
+    for task, title in TASKS.items():
+        yield f"### {title}\n"
+        if len(grid[0][task]) > 1:
+            yield "Time over that of cgru:\n"
+            yield ratio_table(grid, task)
+        yield "Microseconds and spread:\n"
+        yield time_table(grid, task)
+    rate = median(rate for result in grid for rate in result["rates"])
+    yield RATE.format(rate=rate / 1e9)
+    yield rate_table(grid)
+
+
+def ratio_table(grid, task):
+    peers = [name for name in grid[0][task] if name != "cgru"]
+    rows, values = [], []
+    for result in grid:
+        times = result[task]
+        best = fastest_peer(times)
+        values.append([ratio(times, peer) for peer in (best, *peers)])
+        rows.append([label(result["shape"]), best, *(f"{value:.2f}" for value in values[-1])])
+    means = map(statistics.geometric_mean, zip(*values, strict=True))
+    rows.append(["geometric mean", "", *(f"{mean:.2f}" for mean in means)])
+    return table(["B, T, I, H", "fastest peer", "its ratio", *peers], rows)
+
+
+def time_table(grid, task):
+    rows = []
+    for result in grid:
+        cells = (f"{microseconds(median(t))} ({spread(t):.0f} %)" for t in result[task].values())
+        rows.append([label(result["shape"]), *cells])
+    return table(["B, T, I, H", *grid[0][task]], rows)
+
+
+def rate_table(grid):
+    rows = []
+    for result in grid:
+        rows.append([label(result["shape"])])
+        for task, flops in FLOPS.items():
+            reached = flops(result["shape"]) / median(result[task]["cgru"])
+            rows[-1] += [f"{reached / 1e9:.1f}", f"{100 * reached / median(result['rates']):.0f} %"]
+    return table(["B, T, I, H", "training", "share", "prediction", "share"], rows)
+
+
+def scaling(measured):
+    yield SCALING
+    for found in measured:
+        threads, rows = found["threads"], []
+        for result in found["scaling"]:
+            shape, steps = result["shape"], result["shape"][1]
+            rows.append([label(shape)])
+            for task, flops in FLOPS.items():
+                time = median(result[task]["cgru"]) / steps
+                floor = flops(shape) / median(result["rates"]) / steps
+                rows[-1] += [f"{time * 1e6:.1f}", f"{floor * 1e6:.1f}", f"{time / floor:.2f}"]
+        yield f"### {threads} thread{'s' if threads > 1 else ''}\n"
+        heads = [cell for task in ("training", "prediction") for cell in (task, "floor", "ratio")]
+        yield table(["B, T, I, H", *heads], rows)
+
+
+def cold_start(seconds):
+    rows = [[name, f"{value:.2f}"] for name, value in seconds.items()]
+    return [COLD_START, table(["script", "seconds"], rows)]
+
+
+def installed_size(sizes):
+    rows = [[name, *map(megabytes, pair)] for name, pair in sizes.items()]
+    return [SIZE, table(["package", "its own", "with requirements"], rows)]
+
+
+def peak_memory(shape, peaks, floor):
+    rows = [[name, megabytes(peak), f"{peak / floor:.2f}"] for name, peak in peaks.items()]
+    rows.append(["floor", megabytes(floor), "1.00"])
+    return [MEMORY.format(shape=label(shape)), table(["library", "MB", "over the floor"], rows)]
