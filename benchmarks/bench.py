@@ -98,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--threads", type=int, action="append", help="repeatable; default: 1, and one per core")
-    add("--repeats", type=int, default=7, help="rounds in which each library takes a turn")
+    add("--repeats", type=int, default=5, help="rounds in which each library takes a turn")
     add("--shape", type=shape, action="append", metavar="B,T,I,H", help="repeatable")
     add("--peer", choices=PEERS, action="append", help="repeatable; default: all installed")
     add("--output", type=Path, metavar="FILE", help="the page, in Markdown; default: print it")

@@ -28,7 +28,7 @@ from cgru.layers import Input
 from cgru.models import Sequential
 from cgru.variables import Variable
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "Input",

@@ -150,7 +150,7 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
     Examples
     --------
     >>> cgru.show_config()  # doctest: +SKIP
-    cgru             0.1.0
+    cgru             0.2.0
     Python           3.11.7
     ...
     >>> sorted(cgru.show_config(mode="dicts"))[:3]

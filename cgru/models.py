@@ -41,7 +41,7 @@ class Sequential(Trainer):
         self.layers: list[Layer] = []
         self._input: Shape | None = None  # as an Input described it
         self._built_for: Shape | None = None
-        self._checked: tuple[Shape, tuple[Layer, ...], Shape] | None = None
+        self._checked: tuple[Shape, tuple[Layer, ...], Any] | None = None
         for layer in layers or ():
             self.add(layer)
 
@@ -112,7 +112,7 @@ class Sequential(Trainer):
             input_shape = _output_shape(layer, input_shape)
         return input_shape
 
-    def checked_output_shape(self, input_shape: Shape) -> Shape:
+    def checked_output_shape(self, input_shape: tuple[int, ...]) -> Any:
         layers = tuple(self.layers)
         if self._checked is None or self._checked[:2] != (input_shape, layers):
             self.check_input(input_shape)

@@ -45,7 +45,7 @@ class Trainer(Layer):
         """The output for x, and the function that takes a gradient back."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
-    def checked_output_shape(self, input_shape: Shape) -> Shape:
+    def checked_output_shape(self, input_shape: tuple[int, ...]) -> Any:
         """The output's shape, for an input whose shape is checked; asked at every batch."""
         raise NotImplementedError(f"{type(self).__name__}.checked_output_shape")
 

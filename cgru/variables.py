@@ -11,7 +11,6 @@ import numpy as np
 
 from cgru import _checks
 
-
 _stamps = itertools.count()
 
 
@@ -201,7 +200,9 @@ class FlatVector(Memory):
 
         They are not when some were added, frozen, or moved on to another model's vector.
         """
-        return len(variables) == len(self.variables) and all(
-            ours is theirs and ours._memory is self
-            for ours, theirs in zip(self.variables, variables, strict=True)
-        )
+        if len(variables) != len(self.variables):
+            return False
+        for ours, theirs in zip(self.variables, variables, strict=True):
+            if ours is not theirs or ours._memory is not self:
+                return False
+        return True

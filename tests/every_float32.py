@@ -2,8 +2,8 @@
 
     python tests/every_float32.py [--levels NAME ...] [--stride N] [--most ULP]
 
-Prints the largest error of each, in units in the last place, and where it is; exits with 1 if one is
-above `--most`.  All 2^32 bit patterns take some minutes for each core; `--stride` takes fewer.
+Prints the largest error of each, in units in the last place, and where it is; exits with 1 if one
+is above `--most`.  All 2^32 bit patterns take some minutes for each core; `--stride` takes fewer.
 """
 
 import argparse

@@ -37,7 +37,7 @@ def test_on_this_machine(tmp_path):
 @needs_sources
 @pytest.mark.skipif(
     not (shutil.which("aarch64-linux-gnu-gcc") and shutil.which("qemu-aarch64")),
-    reason="needs aarch64-linux-gnu-gcc and qemu-aarch64 (Debian: gcc-aarch64-linux-gnu, qemu-user)",
+    reason="needs gcc for aarch64 and qemu (Debian: gcc-aarch64-linux-gnu, qemu-user)",
 )
 def test_on_emulated_aarch64(tmp_path):
     check("aarch64-linux-gnu-gcc", tmp_path, "-static", runner=["qemu-aarch64"])

@@ -1,4 +1,4 @@
-"""What a long-running process relies on: the same answers in any company, threads, forks, memory."""
+"""What a long-running process relies on: equal answers in any company, threads, forks, memory."""
 
 import concurrent.futures
 import multiprocessing

@@ -20,7 +20,7 @@
  * blocks of units, meeting after each step.  No thread adds to what another one adds to.
  */
 #define BLOCKS(units) (((units) + LANES - 1) / LANES)
-#define GROUP 4   /* blocks whose weights' gradients are made together */
+#define GROUP 8   /* blocks whose weights' gradients are made together */
 #define STRIP ((ptrdiff_t)(64 / sizeof(REAL))) /* and rows of weights: one cache line of states */
 #define SLICE (24576 / VECTOR_BYTES) /* vectors of packed weights that stay in the L1 cache */
 
@@ -394,6 +394,7 @@ static void NAME(weight_grad)(const cgru_gru *job, ptrdiff_t group, const REAL *
             ptrdiff_t t = row / B, b = row % B;
             for (ptrdiff_t i = 0; i < depth; ++i) {
                 const REAL *from = a + t * a_time + b * a_row + k;
+                __builtin_prefetch(from + STRIP); /* the next strip's */
                 if (columns == STRIP)
                     memcpy(strip + i * STRIP, from, STRIP * sizeof(REAL));
                 else

@@ -154,8 +154,13 @@ static INLINE int NAME(abreast)(ptrdiff_t rows, ptrdiff_t left)
 static void NAME(pack_columns)(ptrdiff_t inner, ptrdiff_t lanes, const REAL *from, ptrdiff_t step,
                                REAL *to, ptrdiff_t to_step)
 {
-    for (ptrdiff_t k = 0; k < inner; ++k)
-        NAME(store)(to + k * to_step, NAME(load_some)(from + k * step, lanes));
+    for (ptrdiff_t k = 0; k < inner && lanes >= LANES; ++k)
+        NAME(store)(to + k * to_step, NAME(load)(from + k * step));
+    for (ptrdiff_t k = 0; k < inner && lanes < LANES; ++k) {
+        NAME(store)(to + k * to_step, SPLAT(0));
+        for (ptrdiff_t lane = 0; lane < lanes; ++lane)
+            to[k * to_step + lane] = from[k * step + lane];
+    }
 }
 
 /* The same of b's transpose: to[k][lane] = from[lane][k]. */

@@ -21,7 +21,7 @@ Sequence = Callable[..., tuple[np.ndarray | None, np.ndarray, Backward]]
 
 
 class Workspace:
-    """What a layer keeps from call to call: large buffers, and its weights as the kernel reads them.
+    """What a layer keeps from call to call: large buffers, and its weights, packed.
 
     Fresh memory costs a page fault for every 4 kB, as much as the arithmetic on it.  A buffer is
     here only while no call uses it, so that calls from several threads never share one.
@@ -154,7 +154,7 @@ def plain_sequence(
     mask: np.ndarray | None,
     needs_backward: bool,
 ) -> tuple[np.ndarray, np.ndarray, Backward]:
-    """With separate products and gate loops: both variants, and products by BLAS where asked for."""
+    """With separate products and gate loops: both variants, and BLAS where asked for."""
     x = time_major(x)
     time, batch, _ = x.shape
     units, dtype, reverse = layer.units, x.dtype, layer.go_backwards

@@ -246,6 +246,8 @@ class Layer:
         if not self._trainable:
             return []
         found = [weight for weight in self._variables if weight.trainable]
+        if not self._holders:
+            return found
         for layer in self.sublayers():
             found += layer.trainable_weights
         return list(dict.fromkeys(found))

@@ -61,7 +61,9 @@ class Dense(Layer):
         return (*input_shape[:-1], self.units)
 
     def forward(self, x: np.ndarray, needs_input_grad: bool = True) -> tuple[np.ndarray, Backward]:
-        rows, restore = as_rows(x.astype(self._dtype, copy=False))
+        if x.dtype != self._dtype:
+            x = x.astype(self._dtype)
+        rows, restore = as_rows(x)
         kernel, bias = self.kernel, self.bias
         values = np.empty((len(rows), self.units), self._dtype)
         _kernels.dense_forward(rows, kernel._value, None if bias is None else bias._value, values)

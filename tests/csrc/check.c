@@ -1,0 +1,220 @@
+/* The C part on its own, without Python: for machines that are reached by cross-compiling only.
+ *
+ * Compares the packed GRU, the products and the activations of every instruction level with plain
+ * loops in long double, on one thread and on three.  Prints what fails; exits with 1 if anything
+ * does.
+ */
+#include <complex.h> /* as NumPy's headers do, which must do no harm */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "levels.h"
+
+typedef long double exact;
+
+static int failures;
+
+static void expect(int holds, const char *what, const char *level, double found)
+{
+    if (!holds) {
+        printf("%s at level %s: %g\n", what, level, found);
+        ++failures;
+    }
+}
+
+static double uniform(void) /* -1 .. 1, the same on every machine */
+{
+    static uint64_t state = 20140603;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(state >> 11) / 4503599627370496.0 - 1;
+}
+
+static exact squash(exact x) { return 1 / (1 + expl(-x)); }
+
+/* Storage in either type; `d` says which. */
+static void *numbers(size_t count, int d) { return aligned_alloc(64, (count * (d ? 8 : 4) + 127) / 64 * 64); }
+static void put(void *to, size_t i, int d, double x)
+{
+    if (d)
+        ((double *)to)[i] = x;
+    else
+        ((float *)to)[i] = (float)x;
+}
+static double get(const void *from, size_t i, int d)
+{
+    return d ? ((const double *)from)[i] : ((const float *)from)[i];
+}
+static void *draw(size_t count, int d, double scale)
+{
+    void *to = numbers(count, d);
+    for (size_t i = 0; i < count; ++i)
+        put(to, i, d, scale * uniform());
+    return to;
+}
+static void *zeros(size_t count, int d)
+{
+    void *to = numbers(count, d);
+    for (size_t i = 0; i < count; ++i)
+        put(to, i, d, 0);
+    return to;
+}
+
+/* The loss  sum dlast * h_T  by plain loops: what the kernel's gradients are differences of. */
+static exact reference(const cgru_gru *job, const void *bias, const void *dlast, int d,
+                       const void *moved, size_t place, exact by, exact *last)
+{
+    const ptrdiff_t T = job->steps, B = job->batch, I = job->inputs, H = job->units;
+    exact loss = 0;
+#define READ(array, index) \
+    ((exact)get(array, (size_t)(index), d) + ((array) == moved && (size_t)(index) == place ? by : 0))
+    for (ptrdiff_t b = 0; b < B; ++b) {
+        exact h[64] = {0}, next[64];
+        for (ptrdiff_t t = 0; t < T; ++t) {
+            for (ptrdiff_t j = 0; j < H; ++j) {
+                exact in[3], state[3];
+                for (int g = 0; g < 3; ++g) {
+                    const ptrdiff_t column = g * H + j;
+                    in[g] = READ(bias, column);
+                    state[g] = READ(bias, 3 * H + column);
+                    for (ptrdiff_t k = 0; k < I; ++k)
+                        in[g] += READ(job->x, (b * T + t) * I + k)
+                                 * READ(job->kernel, k * 3 * H + column);
+                    for (ptrdiff_t k = 0; k < H; ++k)
+                        state[g] += h[k] * READ(job->recurrent_kernel, k * 3 * H + column);
+                }
+                const exact z = squash(in[0] + state[0]), r = squash(in[1] + state[1]);
+                const exact n = tanhl(in[2] + r * state[2]);
+                next[j] = z * h[j] + (1 - z) * n;
+            }
+            memcpy(h, next, sizeof h);
+        }
+        for (ptrdiff_t j = 0; j < H; ++j) {
+            last[b * H + j] = h[j];
+            loss += h[j] * get(dlast, b * H + j, d);
+        }
+    }
+    return loss;
+}
+
+static void check_gru(const char *level, int d, int threads, ptrdiff_t B, ptrdiff_t T, ptrdiff_t I,
+                      ptrdiff_t H)
+{
+    const ptrdiff_t lanes = cgru_lanes(d), blocks = (H + lanes - 1) / lanes;
+    const double tolerance = d ? 1e-13 : 2e-6;
+    exact *last = malloc(B * H * sizeof(exact)), *unused = malloc(B * H * sizeof(exact));
+    void *bias = draw(6 * H, d, 0.5), *dlast = draw(B * H, d, 1);
+    cgru_gru job = {.steps = T, .batch = B, .inputs = I, .units = H, .keep = 1, .from_zero = 1,
+                    .x = draw(B * T * I, d, 1), .x_row = T * I, .x_step = I,
+                    .kernel = draw(I * 3 * H, d, 0.7),
+                    .recurrent_kernel = draw(H * 3 * H, d, 0.4), .bias = bias, .chunk = 2,
+                    .gate_steps = T, .h = zeros((T + 1) * B * H, d),
+                    .gates = zeros(blocks * T * B * 4 * lanes, d)};
+    cgru_thread_limit = threads;
+    job.packed = zeros(cgru_packed_size(&job, d), d);
+    cgru_gru_pack(&job, d);
+    cgru_gru_forward(&job, d);
+    reference(&job, bias, dlast, d, NULL, 0, 0, last);
+    for (ptrdiff_t i = 0; i < B * H; ++i) {
+        const double off = fabs(get(job.h, T * B * H + i, d) - (double)last[i]);
+        expect(off <= tolerance, "gru_forward is off", level, off);
+    }
+
+    job.turned = 1;
+    job.dh = dlast;
+    job.dx = zeros(T * B * I, d);
+    job.dkernel = zeros(I * 3 * H, d);
+    job.drecurrent_kernel = zeros(H * 3 * H, d);
+    job.dbias = zeros(6 * H, d);
+    job.carry_row = (blocks + 1) / 2 * 2 * lanes;
+    job.carry = zeros(B * job.carry_row, d);
+    job.packed = zeros(cgru_packed_size(&job, d), d);
+    cgru_gru_pack(&job, d);
+    cgru_gru_backward(&job, d);
+    const struct { const void *of, *grad; ptrdiff_t size; } all[] = {
+        {job.kernel, job.dkernel, I * 3 * H},
+        {job.recurrent_kernel, job.drecurrent_kernel, H * 3 * H},
+        {bias, job.dbias, 6 * H},
+    };
+    for (int a = 0; a < 3; ++a)
+        for (ptrdiff_t i = 0; i < all[a].size; i += 1 + all[a].size / 7) {
+            const exact step = 1e-5L;
+            const exact up = reference(&job, bias, dlast, d, all[a].of, i, step, unused);
+            const exact down = reference(&job, bias, dlast, d, all[a].of, i, -step, unused);
+            const double off = fabs(get(all[a].grad, i, d) - (double)((up - down) / (2 * step)));
+            expect(off <= 50 * tolerance + 1e-8, "gru_backward is off", level, off);
+        }
+}
+
+static void check_product(const char *level, int d)
+{
+    const ptrdiff_t M = 13, N = 37, K = 300;
+    for (int turned = 0; turned < 4; ++turned) {
+        cgru_product job = {.rows = M, .columns = N, .inner = K, .turn_a = turned & 1,
+                            .turn_b = turned >> 1, .a = draw(M * K, d, 1), .b = draw(N * K, d, 1),
+                            .c = zeros(M * N, d), .a_step = turned & 1 ? M : K,
+                            .b_step = turned >> 1 ? K : N, .c_step = N};
+        cgru_multiply(&job, d);
+        for (ptrdiff_t i = 0; i < M; ++i)
+            for (ptrdiff_t j = 0; j < N; ++j) {
+                exact sum = 0;
+                for (ptrdiff_t k = 0; k < K; ++k)
+                    sum += (exact)get(job.a, job.turn_a ? k * M + i : i * K + k, d)
+                           * get(job.b, job.turn_b ? j * K + k : k * N + j, d);
+                const double off = fabs(get(job.c, i * N + j, d) - (double)sum);
+                expect(off <= (d ? 1e-13 : 1e-4), "product is off", level, off);
+            }
+    }
+}
+
+static void check_activations(const char *level, int d)
+{
+    enum { COUNT = 20001 };
+    void *x = numbers(COUNT, d), *y = numbers(COUNT, d);
+    for (int tanh_too = 0; tanh_too < 2; ++tanh_too) {
+        for (int i = 0; i < COUNT; ++i)
+            put(x, i, d, (i - 10000) * (i % 2 ? 0.004 : 1e-7));
+        if (tanh_too)
+            tanh_array(d, COUNT, x, y);
+        else
+            sigmoid_array(d, COUNT, x, y);
+        for (int i = 0; i < COUNT; ++i) {
+            const exact at = get(x, i, d), wanted = tanh_too ? tanhl(at) : squash(at);
+            const double ulp = d ? nextafter(fabs((double)wanted), 2) - fabs((double)wanted)
+                                 : nextafterf(fabsf((float)wanted), 2) - fabsf((float)wanted);
+            const double off = fabs((double)(get(y, i, d) - wanted)) / ulp;
+            expect(off <= 4, tanh_too ? "tanh is off (ulp)" : "sigmoid is off (ulp)", level, off);
+        }
+    }
+}
+
+static void check_mode(void)
+{
+    volatile float tiny = 1e-38f;
+    const __auto_type mode = cgru_flush_subnormals();
+    const float flushed = tiny * 0.25f;
+    cgru_restore_mode(mode);
+    const float kept = tiny * 0.25f;
+#if defined(__x86_64__) || defined(__aarch64__)
+    expect(flushed == 0, "subnormals are kept", "-", flushed);
+#endif
+    expect(kept > 0, "the floating-point mode is not restored", "-", kept);
+}
+
+int main(void)
+{
+    cgru_launch_cost = 0;
+    for (int i = 0; i < cgru_count_levels(); ++i)
+        for (int d = 0; d < 2; ++d) {
+            cgru_active = &cgru_levels[i];
+            for (int threads = 1; threads <= 3; threads += 2) {
+                check_gru(cgru_active->name, d, threads, 1, 4, 3, 40);
+                check_gru(cgru_active->name, d, threads, 19, 3, 5, 17);
+                check_gru(cgru_active->name, d, threads, 3, 1, 33, 9);
+            }
+            check_product(cgru_active->name, d);
+            check_activations(cgru_active->name, d);
+        }
+    check_mode();
+    printf("%d levels, %d failures\n", cgru_count_levels(), failures);
+    return failures > 0;
+}
