@@ -113,11 +113,12 @@ class Sequential(Trainer):
         return input_shape
 
     def checked_output_shape(self, input_shape: tuple[int, ...]) -> Any:
-        layers = tuple(self.layers)
-        if self._checked is None or self._checked[:2] != (input_shape, layers):
+        layers, known = tuple(self.layers), self._checked
+        if known is None or known[:2] != (input_shape, layers):
             self.check_input(input_shape)
-            self._checked = input_shape, layers, self.compute_output_shape(input_shape)
-        return self._checked[2]
+            known = input_shape, layers, self.compute_output_shape(input_shape)
+            self._checked = known
+        return known[2]
 
     def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
         for layer in self.layers:

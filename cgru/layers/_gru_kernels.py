@@ -51,11 +51,12 @@ class Workspace:
             layer.recurrent_kernel._memory.stamp,
             None if bias is None else bias._memory.stamp,
         )
-        if self._packed is None or self._packed[0] != key:
+        known = self._packed
+        if known is None or known[0] != key:
             packed = np.empty(size, layer._dtype)
             _pack(layer, packed, True)
-            self._packed = key, packed
-        return self._packed[1]
+            known = self._packed = key, packed
+        return known[1]
 
 
 def _pack(layer: GRU, packed: np.ndarray, recurrent: bool) -> None:
