@@ -27,7 +27,9 @@ the data in its own tensors already, time first where it may choose:
 - JAX: a hand-written `lax.scan` in one compiled step, with optax's Adam
 - ONNX Runtime, OpenVINO: prediction only, an ONNX graph with the standard `GRU` operator
 
-All are given the same weights, and nothing is timed unless predictions and losses agree.
+All are given the same weights, and nothing is timed unless predictions and losses agree. The
+learning rate is next to nothing, so that no model comes near a loss of zero, where gradients are
+denormal numbers, which CPUs are slow with.
 
 All run in one process, bound to as many cores as they have threads, and take turns: in each of
 {repeats} rounds each is called for about 30 ms, or once if that takes longer. A time is the median
