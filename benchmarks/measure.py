@@ -99,11 +99,13 @@ def matrix_product():
 
 def measure(models, product, repeats):
     """Times of the models by task, and the machine's operations per second in the same rounds."""
-    train = {model.name: model.train for model in models if model.train}
-    predict = {model.name: model.predict for model in models}
-    train = interleave(train | {"product": product}, repeats)
-    rates = [2 * PRODUCT**3 / seconds for seconds in train.pop("product")]
-    return {"rates": rates, "train": train, "predict": interleave(predict, repeats)}
+    result = {"rates": {}}
+    for task in ("train", "predict"):
+        calls = {model.name: getattr(model, task) for model in models if getattr(model, task)}
+        times = interleave(calls | {"product": product}, repeats)
+        result["rates"][task] = [2 * PRODUCT**3 / seconds for seconds in times.pop("product")]
+        result[task] = times
+    return result
 
 
 def main():

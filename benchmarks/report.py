@@ -108,6 +108,12 @@ def spread(times):
     return 100 * (high - low) / median(times)
 
 
+def share(result, task):
+    """The part of the machine's rate at which cgru does the products of the gates."""
+    rounds = zip(result[task]["cgru"], result["rates"][task], strict=True)
+    return median(FLOPS[task](result["shape"]) / seconds / rate for seconds, rate in rounds)
+
+
 def worst_training_ratio(grid):
     """The least, over the grid, to the fastest peer."""
     return min(ratio(r["train"], fastest_peer(r["train"])) for r in grid)
@@ -168,7 +174,7 @@ def speed(found):
             yield ratio_table(grid, task)
         yield "Microseconds and spread:\n"
         yield time_table(grid, task)
-    rate = median(rate for result in grid for rate in result["rates"])
+    rate = median(rate for r in grid for rates in r["rates"].values() for rate in rates)
     yield RATE.format(rate=rate / 1e9)
     yield rate_table(grid)
 
@@ -200,7 +206,7 @@ def rate_table(grid):
         rows.append([label(result["shape"])])
         for task, flops in FLOPS.items():
             reached = flops(result["shape"]) / median(result[task]["cgru"])
-            rows[-1] += [f"{reached / 1e9:.1f}", f"{100 * reached / median(result['rates']):.0f} %"]
+            rows[-1] += [f"{reached / 1e9:.1f}", f"{100 * share(result, task):.0f} %"]
     return table(["B, T, I, H", "training", "share", "prediction", "share"], rows)
 
 
@@ -211,10 +217,9 @@ def scaling(measured):
         for result in found["scaling"]:
             shape, steps = result["shape"], result["shape"][1]
             rows.append([label(shape)])
-            for task, flops in FLOPS.items():
-                time = median(result[task]["cgru"]) / steps
-                floor = flops(shape) / median(result["rates"]) / steps
-                rows[-1] += [f"{time * 1e6:.1f}", f"{floor * 1e6:.1f}", f"{time / floor:.2f}"]
+            for task in FLOPS:
+                time, part = median(result[task]["cgru"]) / steps, share(result, task)
+                rows[-1] += [f"{time * 1e6:.1f}", f"{time * part * 1e6:.1f}", f"{1 / part:.2f}"]
         yield f"### {threads} thread{'s' if threads > 1 else ''}\n"
         heads = [cell for task in ("training", "prediction") for cell in (task, "floor", "ratio")]
         yield table(["B, T, I, H", *heads], rows)
