@@ -8,7 +8,7 @@ TASKS = {"train": "Training step", "predict": "Prediction"}
 PAGE = """\
 # Benchmarks
 
-All of this was measured and written by one command, `make bench`, which runs
+All of this was measured and written by one command (`make bench` runs it with its defaults):
 
 ```sh
 {command}
