@@ -116,6 +116,8 @@ def floats(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
     A C-contiguous array of that dtype comes back as it is; anything else is converted: integers,
     booleans, float16, other byte orders, other memory layouts.
     """
+    if _kernels.is_ready(value, dtype):
+        return value
     array = numbers(argument, value)
     if array.dtype == dtype and array.flags.c_contiguous:
         converted = array

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cgru.variables import Variable
+
 Float = NDArray[np.floating[Any]]
 Mask = NDArray[np.uint8] | NDArray[np.bool_]
 
@@ -16,10 +18,15 @@ def get_num_threads() -> int: ...
 def set_num_threads(threads: int) -> None: ...
 def set_launch_cost(cycles: float) -> float: ...
 def matmul(a: Float, b: Float, c: Float) -> None: ...
-def dense_forward(x: Float, kernel: Float, bias: Float | None, y: Float) -> None: ...
+def dense_forward(x: Float, kernel: Float, bias: Float | None) -> Float: ...
 def dense_backward(
-    x: Float, kernel: Float, dy: Float, dx: Float | None, dkernel: Float, dbias: Float | None
-) -> None: ...
+    x: Float,
+    kernel: Float,
+    dy: Float,
+    needs_input_grad: bool,
+    dkernel: Float,
+    dbias: Float | None,
+) -> Float | None: ...
 def gru_forward(
     x: Float,
     kernel: Float,
@@ -85,6 +92,32 @@ def packed_gru_backward(
     dbias: Float | None,
     work: Float,
 ) -> None: ...
+class GRUWorkspace:
+    def forward(
+        self,
+        x: Float,
+        start: Float | None,
+        mask: Mask | None,
+        weights: tuple[Variable, ...],
+        reverse: bool,
+        all_states: bool,
+        keep: bool,
+    ) -> tuple[Float, Float | None]: ...
+    def backward(
+        self,
+        x: Float,
+        from_zero: bool,
+        mask: Mask | None,
+        weights: tuple[Variable, ...],
+        reverse: bool,
+        h: Float,
+        gates: Float,
+        dy: Float | None,
+        dh: Float,
+        needs_input_grad: bool,
+        needs_start_grad: bool,
+    ) -> Float | None: ...
+
 def sgd(
     theta: Float,
     grad: Float,
@@ -115,7 +148,11 @@ def adam(
     beta_2: float,
     epsilon: float,
 ) -> None: ...
+def clear(x: Float) -> None: ...
+def squared_error(y_true: Float, y_pred: Float) -> tuple[Float, Float]: ...
+def mean_loss(values: Float, grad: Float, weight: Float | None) -> float: ...
 def norm(x: Float) -> float: ...
+def is_ready(value: object, dtype: np.dtype[Any]) -> bool: ...
 def all_finite(x: Float) -> bool: ...
 def sigmoid(x: Float, y: Float) -> None: ...
 def tanh(x: Float, y: Float) -> None: ...

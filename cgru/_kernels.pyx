@@ -16,6 +16,7 @@ import os
 
 from scipy.linalg import cython_blas
 
+cimport cython
 cimport numpy as cnp
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint8_t
@@ -114,7 +115,7 @@ def isa():
     return "blas" if use_blas else cgru_active.name.decode()
 
 
-def packs():
+cpdef int packs() noexcept:
     """A number for the instruction level that the packed kernel runs at; 0: BLAS is to be used."""
     return 0 if use_blas else 1 + <int>(cgru_active - cgru_levels)
 
@@ -211,6 +212,14 @@ cdef void *data_or_null(str where, str name, cnp.ndarray array, int kind, int nd
                         Py_ssize_t first, Py_ssize_t second=1, Py_ssize_t third=1) except? NULL:
     """The same of an array that may be None."""
     return NULL if array is None else data(where, name, array, kind, ndim, first, second, third)
+
+
+cdef void *elements(str where, cnp.ndarray array, int kind, Py_ssize_t size) except NULL:
+    """Those of a C-contiguous array of any shape."""
+    require(cnp.PyArray_ISCARRAY_RO(array) and cnp.PyArray_TYPE(array) == kind
+            and cnp.PyArray_SIZE(array) == size,
+            f"{where}: expected C-contiguous arrays of one dtype whose shapes agree")
+    return cnp.PyArray_DATA(array)
 
 
 cdef int real_kind(str where, cnp.ndarray array) except -1:
@@ -314,49 +323,58 @@ def matmul(cnp.ndarray a, cnp.ndarray b, cnp.ndarray c):
 
 # ---- Dense ---------------------------------------------------------------------------------------
 
-def dense_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray bias, cnp.ndarray y):
-    """y [N, O] = x [N, I] kernel [I, O] + bias [O]; bias may be None."""
+def dense_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray bias):
+    """Returns y [N, O] = x [N, I] kernel [I, O] + bias [O]; bias may be None.
+
+    x may lie in memory in any way, but is copied where it is not C-contiguous.
+    """
     cdef int kind = real_kind("dense_forward", x)
     cdef bint d = kind == cnp.NPY_DOUBLE
     cdef Py_ssize_t N = dim(x, 0), I = dim(kernel, 0), O = dim(kernel, 1), i
+    x = cnp.PyArray_GETCONTIGUOUS(x)
     cdef void *x_ = data("dense_forward", "x", x, kind, 2, N, I)
     cdef void *kernel_ = data("dense_forward", "kernel", kernel, kind, 2, I, O)
     cdef void *bias_ = data_or_null("dense_forward", "bias", bias, kind, 1, O)
-    cdef void *y_ = data("dense_forward", "y", y, kind, 2, N, O)
+    cdef cnp.npy_intp[2] dims = [N, O]
+    cdef cnp.ndarray y = cnp.PyArray_EMPTY(2, dims, kind, 0)
+    cdef void *y_ = cnp.PyArray_DATA(y)
     require_blas_int(N)
     if N == 0:
-        return
+        return y
     with nogil:
         if bias_ != NULL:
             for i in range(N):
                 memcpy(at(y_, d, i * O), bias_, O * (8 if d else 4))
         product(d, False, False, N, O, I, x_, I, kernel_, O, bias_ != NULL, y_, O)
+    return y
 
 
-def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, cnp.ndarray dx,
+def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, bint needs_input_grad,
                    cnp.ndarray dkernel, cnp.ndarray dbias):
-    """From dy [N, O]: dx [N, I], and added to dkernel [I, O], dbias [O].
-
-    dx may be None where nobody uses it, dbias where there is no bias.
-    """
+    """From dy [N, O], which may lie in memory in any way: returns dx [N, I], or None where it is
+    not needed, and adds to dkernel [I, O] and dbias [O], which may be None."""
     cdef int kind = real_kind("dense_backward", x)
     cdef bint d = kind == cnp.NPY_DOUBLE
     cdef Py_ssize_t N = dim(x, 0), I = dim(kernel, 0), O = dim(kernel, 1)
+    x, dy = cnp.PyArray_GETCONTIGUOUS(x), cnp.PyArray_GETCONTIGUOUS(dy)
     cdef void *x_ = data("dense_backward", "x", x, kind, 2, N, I)
     cdef void *kernel_ = data("dense_backward", "kernel", kernel, kind, 2, I, O)
     cdef void *dy_ = data("dense_backward", "dy", dy, kind, 2, N, O)
-    cdef void *dx_ = data_or_null("dense_backward", "dx", dx, kind, 2, N, I)
     cdef void *dkernel_ = data("dense_backward", "dkernel", dkernel, kind, 2, I, O)
     cdef void *dbias_ = data_or_null("dense_backward", "dbias", dbias, kind, 1, O)
+    cdef cnp.npy_intp[2] dims = [N, I]
+    cdef cnp.ndarray dx = cnp.PyArray_EMPTY(2, dims, kind, 0) if needs_input_grad else None
+    cdef void *dx_ = NULL if dx is None else cnp.PyArray_DATA(dx)
     require_blas_int(N)
     if N == 0:
-        return
+        return dx
     with nogil:
         product(d, True, False, I, O, N, x_, I, dy_, O, True, dkernel_, O)
         if dbias_ != NULL:
             sum_rows(d, N, O, dy_, O, dbias_)
         if dx_ != NULL:
             product(d, False, True, N, I, O, dy_, O, kernel_, O, False, dx_, I)
+    return dx
 
 
 # ---- GRU, separate products and gates ------------------------------------------------------------
@@ -544,8 +562,8 @@ cdef Py_ssize_t gates_size(Py_ssize_t steps, Py_ssize_t B, Py_ssize_t H, bint d)
     return (H + lanes - 1) // lanes * steps * B * 4 * lanes + slack(d)
 
 
-def packed_gru_sizes(Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, bint double,
-                     bint keep):
+cpdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) packed_gru_sizes(
+        Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, bint double, bint keep) except *:
     """The numbers of elements of the buffers `packed`, `gates` and `work` below."""
     cdef cgru_gru job
     cdef Py_ssize_t packed, work, lanes = cgru_lanes(double)
@@ -589,8 +607,8 @@ cdef int set_sequence(str where, cgru_gru *job, cnp.ndarray x, cnp.ndarray mask,
     return 0
 
 
-def packed_gru_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
-                    cnp.ndarray packed, bint recurrent=True):
+cpdef object packed_gru_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
+                             cnp.ndarray packed, bint recurrent=True):
     """Pack weights for `packed_gru_forward`.
 
     kernel [I, 3H], recurrent_kernel [H, 3H], bias [2, 3H] or None;
@@ -620,8 +638,8 @@ cdef int set_weights(str where, cgru_gru *job, cnp.ndarray kernel, cnp.ndarray r
     return 0
 
 
-def packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask, bint reverse,
-                       bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray gates):
+cpdef object packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask, bint reverse,
+                                bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray gates):
     """A whole GRU sequence, reset_after=True.
 
     Parameters
@@ -663,11 +681,11 @@ def packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask, bint
         cgru_gru_forward(&job, d)
 
 
-def packed_gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
-                        cnp.ndarray mask, bint reverse, bint from_zero, cnp.ndarray h,
-                        cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh, bint start_grad,
-                        cnp.ndarray dx, cnp.ndarray dkernel, cnp.ndarray drecurrent_kernel,
-                        cnp.ndarray dbias, cnp.ndarray work):
+cpdef object packed_gru_backward(
+        cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray mask,
+        bint reverse, bint from_zero, cnp.ndarray h, cnp.ndarray gates, cnp.ndarray dy,
+        cnp.ndarray dh, bint start_grad, cnp.ndarray dx, cnp.ndarray dkernel,
+        cnp.ndarray drecurrent_kernel, cnp.ndarray dbias, cnp.ndarray work):
     """The gradients of `packed_gru_forward`; arguments not listed here as there.
 
     Parameters
@@ -724,6 +742,110 @@ def packed_gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent
         cgru_gru_backward(&job, d)
 
 
+cdef class GRUWorkspace:
+    """What a layer keeps from call to call: large buffers, and its weights, packed.
+
+    Fresh memory costs a page fault for every 4 kB, as much as the arithmetic on it.  A buffer is
+    here only while no call uses it, so that calls from several threads never share one.
+    """
+    cdef cnp.ndarray passing, kept, packed, work
+    cdef tuple known  # of weights, packed for predictions: key, buffer
+
+    def __reduce__(self):
+        return GRUWorkspace, ()  # a copy, in this process or another, begins without buffers
+
+    def forward(self, cnp.ndarray x, cnp.ndarray start, cnp.ndarray mask, tuple weights,
+                bint reverse, bint all_states, bint keep):
+        """A sequence through `packed_gru_forward`.
+
+        Parameters
+        ----------
+        start : [B, H], or None for zeros
+        weights
+            Variables: the kernel, the recurrent kernel, and the bias, if there is one.
+        all_states, keep : bool
+            Whether those after all steps are wanted; whether `backward` will be called.
+
+        Returns
+        -------
+        h : [T + 1, B, H] or [2, B, H]
+            As in `packed_gru_forward`.
+        gates : ndarray or None
+            For `backward`, if it will be called.
+        """
+        cdef int kind = real_kind("GRUWorkspace.forward", x)
+        cdef bint d = kind == cnp.NPY_DOUBLE
+        cdef cnp.ndarray kernel = weights[0]._value, recurrent_kernel = weights[1]._value
+        cdef cnp.ndarray bias = weights[2]._value if len(weights) > 2 else None
+        require(cnp.PyArray_NDIM(x) == 3, "GRUWorkspace.forward: x: expected [B, T, I]")
+        cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2), H = dim(recurrent_kernel, 0)
+        cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) sizes = packed_gru_sizes(T, B, I, H, d, keep)
+        # Two states are enough where nobody asks for those in between.
+        all_states = all_states or keep or T == 1
+        cdef cnp.npy_intp[3] dims = [T + 1 if all_states else 2, B, H]
+        cdef Py_ssize_t first = T if reverse and all_states else 0
+        cdef cnp.ndarray h = cnp.PyArray_EMPTY(3, dims, kind, 0), packed, gates
+        if start is None:
+            memset(at(cnp.PyArray_DATA(h), d, first * B * H), 0, B * H * (8 if d else 4))
+        else:
+            h[first] = start
+        if keep:
+            packed = room(self.packed, sizes[0], kind)
+            self.packed = None
+            packed_gru_pack(kernel, recurrent_kernel, bias, packed, T > 1 or start is not None)
+            gates, self.kept = self.kept, None
+        else:
+            packed = self.packed_once(weights, kernel, recurrent_kernel, bias, sizes[0], kind)
+            gates, self.passing = self.passing, None
+        gates = room(gates, sizes[1], kind)
+        packed_gru_forward(x, packed, mask, reverse, start is None, keep, h, gates)
+        if keep:
+            self.packed = packed
+            return h, gates
+        self.passing = gates
+        return h, None
+
+    cdef cnp.ndarray packed_once(self, tuple weights, kernel, recurrent_kernel, bias,
+                                 Py_ssize_t size, int kind):
+        """The packed weights, made anew where they, or the instruction level, have changed."""
+        cdef tuple known = self.known
+        cdef list key = [weight._memory.stamp for weight in weights]
+        key.append(packs())
+        if known is None or known[0] != key:
+            packed = room(None, size, kind)
+            packed_gru_pack(kernel, recurrent_kernel, bias, packed, True)
+            known = self.known = key, packed
+        return known[1]
+
+    def backward(self, cnp.ndarray x, bint from_zero, cnp.ndarray mask, tuple weights,
+                 bint reverse, cnp.ndarray h, cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh,
+                 bint needs_input_grad, bint needs_start_grad):
+        """Its `packed_gru_backward`, once for each `forward`: `gates` are used up.
+
+        Returns dx [T, B, I], or None where it is not needed.
+        """
+        cdef int kind = real_kind("GRUWorkspace.backward", x)
+        cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2)
+        cdef cnp.npy_intp[3] dims = [T, B, I]
+        cdef cnp.ndarray dx = cnp.PyArray_EMPTY(3, dims, kind, 0) if needs_input_grad else None
+        cdef cnp.ndarray work = room(self.work, packed_gru_sizes(
+            T, B, I, dim(h, 2), kind == cnp.NPY_DOUBLE, True)[2], kind)
+        self.work = None
+        packed_gru_backward(x, weights[0]._value, weights[1]._value, mask, reverse, from_zero, h,
+                            gates, dy, dh, needs_start_grad, dx, weights[0].grad, weights[1].grad,
+                            weights[2].grad if len(weights) > 2 else None, work)
+        self.work, self.kept = work, gates
+        return dx
+
+
+cdef cnp.ndarray room(cnp.ndarray buffer, Py_ssize_t size, int kind):
+    """A buffer of at least `size` elements: the given one, if it will do."""
+    cdef cnp.npy_intp wanted = size
+    if buffer is None or dim(buffer, 0) < size or cnp.PyArray_TYPE(buffer) != kind:
+        return cnp.PyArray_EMPTY(1, &wanted, kind, 0)
+    return buffer
+
+
 # ---- Optimizers: in place, over the flat parameter vector [P] ------------------------------------
 
 cdef int set_update(str where, cgru_update *job, cnp.ndarray theta, cnp.ndarray grad,
@@ -771,6 +893,79 @@ def adam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarra
         cgru_adam(&job, kind == cnp.NPY_DOUBLE)
 
 
+def clear(cnp.ndarray x):
+    """Set x [N] to 0."""
+    cdef int kind = real_kind("clear", x)
+    cdef Py_ssize_t N = dim(x, 0)
+    memset(data("clear", "x", x, kind, 1, N), 0, N * (8 if kind == cnp.NPY_DOUBLE else 4))
+
+
+# ---- Losses --------------------------------------------------------------------------------------
+
+def squared_error(cnp.ndarray y_true, cnp.ndarray y_pred):
+    """Returns, for arrays [..., O], the means [...] of (y_pred - y_true)^2 over the last axis, and
+    the gradient [..., O] of each with respect to y_pred."""
+    cdef int kind = real_kind("squared_error", y_pred), ndim = cnp.PyArray_NDIM(y_pred)
+    require(ndim > 0 and cnp.PyArray_TYPE(y_true) == kind
+            and cnp.PyArray_SAMESHAPE(y_true, y_pred),
+            "squared_error: expected arrays of one dtype and shape")
+    y_true, y_pred = cnp.PyArray_GETCONTIGUOUS(y_true), cnp.PyArray_GETCONTIGUOUS(y_pred)
+    cdef Py_ssize_t O = dim(y_pred, ndim - 1), N = cnp.PyArray_SIZE(y_pred) // max(O, 1)
+    cdef cnp.ndarray values = cnp.PyArray_EMPTY(ndim - 1, cnp.PyArray_DIMS(y_pred), kind, 0)
+    cdef cnp.ndarray grad = cnp.PyArray_EMPTY(ndim, cnp.PyArray_DIMS(y_pred), kind, 0)
+    cdef void *t = cnp.PyArray_DATA(y_true)
+    cdef void *p = cnp.PyArray_DATA(y_pred)
+    cdef void *v = cnp.PyArray_DATA(values)
+    cdef void *g = cnp.PyArray_DATA(grad)
+    if kind == cnp.NPY_DOUBLE:
+        squares(N, O, <double *>t, <double *>p, <double *>v, <double *>g)
+    else:
+        squares(N, O, <float *>t, <float *>p, <float *>v, <float *>g)
+    return values, grad
+
+
+cdef void squares(Py_ssize_t N, Py_ssize_t O, const cython.floating *y_true,
+                  const cython.floating *y_pred, cython.floating *values,
+                  cython.floating *grad) noexcept:
+    cdef cython.floating total, factor = <cython.floating>(2.0 / O)
+    cdef Py_ssize_t i, o
+    for i in range(N):
+        total = 0
+        for o in range(i * O, i * O + O):
+            grad[o] = y_pred[o] - y_true[o]
+            total += grad[o] * grad[o]
+            grad[o] *= factor
+        values[i] = total / O
+
+
+def mean_loss(cnp.ndarray values, cnp.ndarray grad, cnp.ndarray weight):
+    """The mean of values [...] times weight [...], which may be None; grad [..., O] is turned, in
+    place, from the gradients of the values into that of their mean."""
+    cdef int kind = real_kind("mean_loss", values)
+    cdef Py_ssize_t N = cnp.PyArray_SIZE(values), O = cnp.PyArray_SIZE(grad) // max(N, 1)
+    require(N > 0, "mean_loss: expected at least one value")
+    cdef void *v = elements("mean_loss", values, kind, N)
+    cdef void *g = elements("mean_loss", grad, kind, N * O)
+    cdef void *w = NULL if weight is None else elements("mean_loss", weight, kind, N)
+    if kind == cnp.NPY_DOUBLE:
+        return weighted_mean(N, O, <double *>v, <double *>g, <double *>w)
+    return weighted_mean(N, O, <float *>v, <float *>g, <float *>w)
+
+
+cdef double weighted_mean(Py_ssize_t N, Py_ssize_t O, const cython.floating *values,
+                          cython.floating *grad, const cython.floating *weight) noexcept:
+    cdef double total = 0
+    cdef cython.floating factor = 1
+    cdef Py_ssize_t i, o
+    for i in range(N):
+        if weight != NULL:
+            factor = weight[i]
+        total += <double>values[i] * factor
+        for o in range(i * O, i * O + O):
+            grad[o] *= factor / N
+    return total / N
+
+
 # ---- Small ones ----------------------------------------------------------------------------------
 
 def norm(cnp.ndarray x):
@@ -784,7 +979,15 @@ def norm(cnp.ndarray x):
                                                                               &unit)
 
 
-def all_finite(cnp.ndarray x):
+def is_ready(value, cnp.dtype dtype):
+    """Whether `value` is a C-contiguous ndarray of `dtype` (float32 or float64), not empty, and
+    holds neither NaN nor infinity."""
+    return (cnp.PyArray_CheckExact(value) and cnp.PyArray_TYPE(value) == dtype.type_num
+            and cnp.PyArray_ISCARRAY_RO(value) and cnp.PyArray_SIZE(value) > 0
+            and all_finite(value))
+
+
+cpdef bint all_finite(cnp.ndarray x) except *:
     """Whether a C-contiguous array x of any shape holds neither NaN nor infinity."""
     cdef int kind = real_kind("all_finite", x)
     cdef Py_ssize_t N = cnp.PyArray_SIZE(x)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks, activations
+from cgru import _checks, _kernels, activations
 
 EPSILON = 1e-7  # keeps probabilities away from 0 and 1 before their logarithm is taken
 
@@ -62,15 +62,13 @@ class Loss:
     ) -> tuple[float, np.ndarray]:
         """The loss of a batch of prepared targets, and its gradient with respect to `y_pred`."""
         values, grad = self.forward(y_true, y_pred)
-        if sample_weight is None:
-            grad *= y_pred.dtype.type(1 / values.size)
-        else:
-            weight = sample_weight.reshape(
-                sample_weight.shape + (1,) * (values.ndim - sample_weight.ndim)
-            )
-            values = values * weight
-            grad *= (weight / values.size)[..., np.newaxis]
-        return float(np.add.reduce(values, axis=None, dtype=np.float64)) / values.size, grad
+        values = np.ascontiguousarray(values, y_pred.dtype)
+        grad = np.ascontiguousarray(grad, y_pred.dtype)
+        if sample_weight is not None and sample_weight.ndim < values.ndim:
+            axes = (1,) * (values.ndim - sample_weight.ndim)
+            weight = sample_weight.reshape(sample_weight.shape + axes)
+            sample_weight = np.ascontiguousarray(np.broadcast_to(weight, values.shape))
+        return _kernels.mean_loss(values, grad, sample_weight), grad
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> float:
         """The loss of predictions.
@@ -116,8 +114,7 @@ class MeanSquaredError(Loss):
     """
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        d = y_pred - y_true
-        return _mean(d * d), d * d.dtype.type(2 / d.shape[-1])
+        return _kernels.squared_error(y_true, y_pred)
 
 
 class MeanAbsoluteError(Loss):

@@ -41,7 +41,7 @@ class Sequential(Trainer):
         self.layers: list[Layer] = []
         self._input: Shape | None = None  # as an Input described it
         self._built_for: Shape | None = None
-        self._checked: tuple[Shape, tuple[Layer, ...], Any] | None = None
+        self._checked: tuple[Shape, list[Layer], Any] | None = None
         for layer in layers or ():
             self.add(layer)
 
@@ -113,10 +113,10 @@ class Sequential(Trainer):
         return input_shape
 
     def checked_output_shape(self, input_shape: tuple[int, ...]) -> Any:
-        layers, known = tuple(self.layers), self._checked
-        if known is None or known[:2] != (input_shape, layers):
+        known = self._checked
+        if known is None or known[0] != input_shape or known[1] != self.layers:
             self.check_input(input_shape)
-            known = input_shape, layers, self.compute_output_shape(input_shape)
+            known = input_shape, self.layers.copy(), self.compute_output_shape(input_shape)
             self._checked = known
         return known[2]
 

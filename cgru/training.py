@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks, losses, metrics, optimizers
+from cgru import _checks, _kernels, losses, metrics, optimizers
 from cgru.callbacks import Callback, History, Logs, ProgbarLogger
 from cgru.data import ArrayBatches, Batch, IterableBatches
 from cgru.layers.base import Backward, Layer, Shape
@@ -302,7 +302,7 @@ class Trainer(Layer):
         assert self.loss is not None
         y_pred, backward = self.forward(batch.x, training=training, needs_input_grad=False)
         value, dy = self.loss.value_and_grad(batch.y, y_pred, batch.sample_weight)
-        flat.grad[:] = 0
+        _kernels.clear(flat.grad)
         backward(dy)
         return value, y_pred
 

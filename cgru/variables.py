@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,10 @@ class Memory:
     def changed(self) -> None:
         """The values are about to change, or have."""
         self.stamp = next(_stamps)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.changed()  # a copy, in this process or another, is a memory of its own
 
 
 class Variable(np.lib.mixins.NDArrayOperatorsMixin):
@@ -169,6 +174,7 @@ class FlatVector(Memory):
         if len(dtypes) > 1:
             raise ValueError(f"dtype: all weights of a model must have one dtype, got {dtypes}")
         self.variables = list(variables)
+        self._whole = True  # until one of them moves on to another vector
         size = sum(variable.size for variable in variables)
         dtype = next(iter(dtypes), "float32")
         self._value = np.empty(size, dtype)
@@ -180,6 +186,8 @@ class FlatVector(Memory):
             value[...] = variable._value
             variable._value = value
             variable._grad = self.grad[start:stop].reshape(variable.shape)
+            if isinstance(variable._memory, FlatVector):
+                variable._memory._whole = False
             variable._memory = self
             start = stop
 
@@ -200,9 +208,8 @@ class FlatVector(Memory):
 
         They are not when some were added, frozen, or moved on to another model's vector.
         """
-        if len(variables) != len(self.variables):
-            return False
-        for ours, theirs in zip(self.variables, variables, strict=True):
-            if ours is not theirs or ours._memory is not self:
-                return False
-        return True
+        return (
+            self._whole
+            and len(variables) == len(self.variables)
+            and all(map(operator.is_, variables, self.variables))
+        )

@@ -64,14 +64,22 @@ static void NAME(adam)(void *argument, int thread, int threads)
     const REAL take_1 = (REAL)(1 - job->numbers[1]), take_2 = (REAL)(1 - job->numbers[2]);
     ptrdiff_t first, last;
     cgru_share(job->size, STRIP, thread, threads, &first, &last);
-    VECTOR_LOOP
-    for (ptrdiff_t i = first; i < last; ++i) {
-        m[i] += (g[i] - m[i]) * take_1;
-        v[i] += (g[i] * g[i] - v[i]) * take_2;
-        REAL scale = v[i];
-        if (most)
-            scale = most[i] = most[i] > scale ? most[i] : scale;
-        w[i] -= rate * m[i] / (ROOT(scale) + eps);
+    for (ptrdiff_t i = first; i < last; i += LANES) {
+        const ptrdiff_t count = last - i;
+        const VEC grad = NAME(load_some)(g + i, count), mean = NAME(load_some)(m + i, count);
+        const VEC square = NAME(load_some)(v + i, count);
+        const VEC new_mean = mean + (grad - mean) * take_1;
+        const VEC new_square = square + (grad * grad - square) * take_2;
+        VEC scale = new_square;
+        NAME(store_some)(m + i, new_mean, count);
+        NAME(store_some)(v + i, new_square, count);
+        if (most) {
+            const VEC before = NAME(load_some)(most + i, count);
+            scale = NAME(select)((BITS_VEC)(before > scale), before, scale);
+            NAME(store_some)(most + i, scale, count);
+        }
+        const VEC step = rate * new_mean / (NAME(root)(scale) + eps);
+        NAME(store_some)(w + i, NAME(load_some)(w + i, count) - step, count);
     }
 }
 

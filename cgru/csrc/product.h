@@ -178,6 +178,38 @@ static void NAME(pack_rows)(ptrdiff_t inner, ptrdiff_t lanes, const REAL *from, 
 
 /* ---- Products of plain row-major matrices ------------------------------------------------- */
 
+/* The sum of a[i] * b[i], in an order that depends on `count` alone. */
+static REAL NAME(dot)(const REAL *a, const REAL *b, ptrdiff_t count)
+{
+    VEC sums[4] = {{0}};
+    REAL lanes[LANES], sum = 0;
+    for (ptrdiff_t i = 0, n = 0; i < count; i += LANES, ++n)
+        sums[n % 4] += NAME(load_some)(a + i, count - i) * NAME(load_some)(b + i, count - i);
+    NAME(store)(lanes, (sums[0] + sums[1]) + (sums[2] + sums[3]));
+    for (ptrdiff_t i = 0; i < LANES; ++i)
+        sum += lanes[i];
+    return sum;
+}
+
+/* The rows top .. bottom - 1 of a product with a matrix of one column, as Dense(1) has it: in tiles
+ * it would be one lane of many.  Whatever has one column lies in memory without gaps. */
+static void NAME(column)(const cgru_product *job, ptrdiff_t top, ptrdiff_t bottom)
+{
+    const REAL *a = job->a, *b = job->b;
+    REAL *c = job->c;
+    if (!job->turn_a) {
+        for (ptrdiff_t i = top; i < bottom; ++i)
+            c[i] = (job->add ? c[i] : 0) + NAME(dot)(a + i * job->a_step, b, job->inner);
+        return;
+    }
+    for (ptrdiff_t i = top; i < bottom; i += LANES) {
+        VEC sum = job->add ? NAME(load_some)(c + i, bottom - i) : SPLAT(0);
+        for (ptrdiff_t k = 0; k < job->inner; ++k)
+            sum += NAME(load_some)(a + k * job->a_step + i, bottom - i) * b[k];
+        NAME(store_some)(c + i, sum, bottom - i);
+    }
+}
+
 /* The part of a product that falls to one thread; see cgru_product in levels.h. */
 static void NAME(product)(void *argument, int thread, int threads)
 {
@@ -195,6 +227,10 @@ static void NAME(product)(void *argument, int thread, int threads)
     } else {
         first = 0, last = panels;
         cgru_share(M, ROWS, thread, threads, &top, &bottom);
+    }
+    if (N == 1 && job->c_step == 1 && (job->turn_b || job->b_step == 1)) {
+        NAME(column)(job, top, bottom);
+        return;
     }
     for (ptrdiff_t p = first; p < last; ++p) {
         ptrdiff_t counts[2];

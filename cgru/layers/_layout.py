@@ -25,13 +25,13 @@ def time_major(x: np.ndarray) -> np.ndarray:
 def as_rows(
     x: np.ndarray, like: np.ndarray | None = None
 ) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-    """X as a contiguous matrix [rows, features], and the way back for a matrix of as many rows.
+    """X as a matrix [rows, features], and the way back for a matrix of as many rows.
 
     The rows are in the order of `like`'s memory (by default x's own), so that matrices made from
     two arrays of one layer match row by row.
     """
     if x.ndim == 2:
-        return np.ascontiguousarray(x), _as_it_is
+        return x, _as_it_is
     if is_time_major(x if like is None else like):
         batch, time = x.shape[:2]
 

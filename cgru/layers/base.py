@@ -69,11 +69,15 @@ class Layer:
     """
 
     _accepts: tuple[str, ...] = ()
+    _run: Callable[..., tuple[Any, Backward]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         parameters = inspect.signature(cls.forward).parameters
-        cls._accepts = tuple(name for name in CONTEXT if name in parameters)
+        names = [name for name in CONTEXT if name in parameters]
+        arguments = ", ".join(f"{name}=context[{name!r}]" for name in names)
+        cls._accepts = tuple(names)
+        cls._run = eval(f"lambda self, x, context: self.forward(x, {arguments})")
         if "build" in vars(cls):
             cls.build = _checked_build(cls.build)  # type: ignore[assignment, method-assign]
 
@@ -157,7 +161,7 @@ class Layer:
 
     def run(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
         """`forward`, with that part of `context` which it names."""
-        return self.forward(x, **{name: context[name] for name in self._accepts})
+        return self._run(x, context)
 
     def __call__(
         self, x: Any, *, training: bool = False, mask: Any = None, initial_state: Any = None
@@ -224,7 +228,11 @@ class Layer:
     @functools.cached_property
     def _holders(self) -> list[Any]:
         """The attributes that are layers, and the lists, which may hold some now or later."""
-        return [value for value in vars(self).values() if isinstance(value, (Layer, list))]
+        return [
+            value
+            for name, value in vars(self).items()
+            if isinstance(value, (Layer, list)) and name != "_variables"
+        ]
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -243,14 +251,19 @@ class Layer:
     @property
     def trainable_weights(self) -> list[Variable]:
         """The weights that training changes."""
+        found: list[Variable] = []
+        self._collect_trainable(found)
+        return found if len(set(found)) == len(found) else list(dict.fromkeys(found))
+
+    def _collect_trainable(self, found: list[Variable]) -> None:
         if not self._trainable:
-            return []
-        found = [weight for weight in self._variables if weight.trainable]
-        if not self._holders:
-            return found
-        for layer in self.sublayers():
-            found += layer.trainable_weights
-        return list(dict.fromkeys(found))
+            return
+        for weight in self._variables:
+            if weight.trainable:
+                found.append(weight)
+        if self._holders:
+            for layer in self.sublayers():
+                layer._collect_trainable(found)
 
     @property
     def non_trainable_weights(self) -> list[Variable]:

@@ -65,16 +65,18 @@ class Dense(Layer):
             x = x.astype(self._dtype)
         rows, restore = as_rows(x)
         kernel, bias = self.kernel, self.bias
-        values = np.empty((len(rows), self.units), self._dtype)
-        _kernels.dense_forward(rows, kernel._value, None if bias is None else bias._value, values)
+        values = _kernels.dense_forward(rows, kernel._value, None if bias is None else bias._value)
         y, activation_backward = self.activation.forward(values)
 
         def backward(dy: np.ndarray) -> np.ndarray | None:
             dvalues = activation_backward(as_rows(dy, like=x)[0])
-            dvalues = np.ascontiguousarray(dvalues, self._dtype)
-            dx = np.empty_like(rows) if needs_input_grad else None
-            _kernels.dense_backward(
-                rows, kernel._value, dvalues, dx, kernel.grad, None if bias is None else bias.grad
+            dx = _kernels.dense_backward(
+                rows,
+                kernel._value,
+                dvalues if dvalues.dtype == rows.dtype else dvalues.astype(rows.dtype),
+                needs_input_grad,
+                kernel.grad,
+                None if bias is None else bias.grad,
             )
             return None if dx is None else restore(dx)
 

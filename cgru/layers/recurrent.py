@@ -109,7 +109,7 @@ class GRU(Layer):
         self.stateful = bool(stateful)
         self.reset_after = bool(reset_after)
         self._state: np.ndarray | None = None
-        self._workspace = _gru_kernels.Workspace()
+        self._workspace = _kernels.GRUWorkspace()
 
     def _initializer(self, argument: str, identifier: Any, place: int) -> Any:
         initializer = initializers.get(identifier, argument)
@@ -157,14 +157,13 @@ class GRU(Layer):
     ) -> tuple[Any, Backward]:
         if x.dtype != self._dtype:
             x = x.astype(self._dtype)
-        start = initial_state if initial_state is not None else self._state
+        start = self._state if initial_state is None else initial_state
         if start is not None and start.shape != (len(x), self.units):
             hint = "; a stateful layer keeps one batch size until reset_state()"
             raise ValueError(
                 f"initial_state: {self.name} expects shape {(len(x), self.units)}, got "
                 f"{start.shape}{hint if initial_state is None else ''}"
             )
-        reverse = self.go_backwards
         # h[:, t] is the state after the step that read x[:, t], whatever the direction.
         h, last, sequence_backward = self._sequence()(self, x, start, mask, needs_backward)
         if self.stateful:
@@ -172,13 +171,14 @@ class GRU(Layer):
         output = last
         if self.return_sequences:
             assert h is not None
-            output = h[:, ::-1] if reverse else h
+            output = h[:, ::-1] if self.go_backwards else h
 
         def backward(dy: Any) -> Any:
             doutput, dstate = dy if self.return_state else (dy, None)
             dh = None
             if self.return_sequences:
-                dh, dlast = doutput[:, :: -1 if reverse else 1], np.zeros_like(last)
+                dh = doutput[:, :: -1 if self.go_backwards else 1]
+                dlast = np.zeros_like(last)
             else:
                 dlast = doutput.astype(last.dtype)
             if dstate is not None:
