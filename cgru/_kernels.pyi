@@ -102,7 +102,7 @@ class GRUWorkspace:
         reverse: bool,
         all_states: bool,
         keep: bool,
-    ) -> tuple[Float, Float | None]: ...
+    ) -> tuple[Float, Float, Float | None]: ...
     def backward(
         self,
         x: Float,

@@ -760,6 +760,7 @@ cdef class GRUWorkspace:
 
         Parameters
         ----------
+        x : [B, T, I], copied where features do not lie together
         start : [B, H], or None for zeros
         weights
             Variables: the kernel, the recurrent kernel, and the bias, if there is one.
@@ -770,14 +771,16 @@ cdef class GRUWorkspace:
         -------
         h : [T + 1, B, H] or [2, B, H]
             As in `packed_gru_forward`.
+        last : [B, H]
+            That of h which is the last.
         gates : ndarray or None
             For `backward`, if it will be called.
         """
         cdef int kind = real_kind("GRUWorkspace.forward", x)
         cdef bint d = kind == cnp.NPY_DOUBLE
+        x = features_together(x)
         cdef cnp.ndarray kernel = weights[0]._value, recurrent_kernel = weights[1]._value
         cdef cnp.ndarray bias = weights[2]._value if len(weights) > 2 else None
-        require(cnp.PyArray_NDIM(x) == 3, "GRUWorkspace.forward: x: expected [B, T, I]")
         cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2), H = dim(recurrent_kernel, 0)
         cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) sizes = packed_gru_sizes(T, B, I, H, d, keep)
         # Two states are enough where nobody asks for those in between.
@@ -799,11 +802,12 @@ cdef class GRUWorkspace:
             gates, self.passing = self.passing, None
         gates = room(gates, sizes[1], kind)
         packed_gru_forward(x, packed, mask, reverse, start is None, keep, h, gates)
+        last = h[T % 2 if not all_states else 0 if reverse else T]
         if keep:
             self.packed = packed
-            return h, gates
+            return h, last, gates
         self.passing = gates
-        return h, None
+        return h, last, None
 
     cdef cnp.ndarray packed_once(self, tuple weights, kernel, recurrent_kernel, bias,
                                  Py_ssize_t size, int kind):
@@ -827,6 +831,9 @@ cdef class GRUWorkspace:
         cdef int kind = real_kind("GRUWorkspace.backward", x)
         cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2)
         cdef cnp.npy_intp[3] dims = [T, B, I]
+        x = features_together(x)
+        if dy is not None:
+            dy = features_together(dy)
         cdef cnp.ndarray dx = cnp.PyArray_EMPTY(3, dims, kind, 0) if needs_input_grad else None
         cdef cnp.ndarray work = room(self.work, packed_gru_sizes(
             T, B, I, dim(h, 2), kind == cnp.NPY_DOUBLE, True)[2], kind)
@@ -836,6 +843,12 @@ cdef class GRUWorkspace:
                             weights[2].grad if len(weights) > 2 else None, work)
         self.work, self.kept = work, gates
         return dx
+
+
+cdef cnp.ndarray features_together(cnp.ndarray x):
+    """[B, T, features] as it is, if the features of a step are neighbours; a copy if not."""
+    require(cnp.PyArray_NDIM(x) == 3, "x, dy: expected [B, T, features]")
+    return x if cnp.PyArray_STRIDE(x, 2) == cnp.PyArray_ITEMSIZE(x) else x.copy()
 
 
 cdef cnp.ndarray room(cnp.ndarray buffer, Py_ssize_t size, int kind):

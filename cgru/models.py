@@ -153,7 +153,8 @@ class Sequential(Trainer):
         for layer in self.layers:
             y, layer_backward = layer.run(x, context)
             backwards.append(layer_backward)
-            context["mask"] = mask = layer.compute_mask(x, mask)
+            mask = layer.compute_mask(x, mask)
+            context["mask"] = mask
             context["needs_input_grad"] = True  # by the layer before
             x = y
 

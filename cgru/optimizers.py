@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _kernels
-from cgru.variables import FlatVector
+from cgru.variables import FlatVector, aligned_zeros
 
 
 class Optimizer:
@@ -79,7 +79,8 @@ class Optimizer:
                     f"optimizer: this {self.name} was used with other weights (another model, or "
                     "layers added or frozen since); compile the model with a new one"
                 )
-            self.state = {slot: np.zeros_like(flat.value) for slot in self.slots}
+            size, dtype = flat.value.size, flat.value.dtype
+            self.state = {slot: aligned_zeros(size, dtype) for slot in self.slots}
         self._flat = flat
 
     def update(self, flat: FlatVector) -> None:

@@ -15,6 +15,14 @@ from cgru import _checks
 _stamps = itertools.count()
 
 
+def aligned_zeros(size: int, dtype: Any) -> np.ndarray:
+    """A vector of zeros that begins with a cache line, so that no vector of it is in two lines."""
+    itemsize = np.dtype(dtype).itemsize
+    memory = np.zeros(size * itemsize + 63, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size * itemsize].view(dtype)
+
+
 class Memory:
     """Where values of weights lie.
 
@@ -177,8 +185,8 @@ class FlatVector(Memory):
         self._whole = True  # until one of them moves on to another vector
         size = sum(variable.size for variable in variables)
         dtype = next(iter(dtypes), "float32")
-        self._value = np.empty(size, dtype)
-        self.grad = np.zeros(size, dtype)
+        self._value = aligned_zeros(size, dtype)
+        self.grad = aligned_zeros(size, dtype)
         start = 0
         for variable in variables:
             stop = start + math.prod(variable.shape)

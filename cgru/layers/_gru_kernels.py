@@ -30,13 +30,8 @@ def packed_sequence(
     """By the packed kernel: products and gates together, reset_after=True only."""
     workspace, reverse, sequences = layer._workspace, layer.go_backwards, layer.return_sequences
     weights = tuple(layer._variables)
-    if x.strides[2] != x.itemsize:
-        x = np.ascontiguousarray(x)
-    h, gates = workspace.forward(x, start, mask, weights, reverse, sequences, needs_backward)
+    h, last, gates = workspace.forward(x, start, mask, weights, reverse, sequences, needs_backward)
     states = _states(h, reverse) if sequences else None
-    # The last state is where the steps end, or where they do that use two states in turn.
-    time, count = x.shape[1], len(h) - 1
-    last = h[time % 2 if count != time else 0 if reverse else time]
     if not needs_backward:
         return states, last, _no_backward
 
@@ -50,8 +45,8 @@ def packed_sequence(
                 "gates into their gradients in place"
             )
         used, gates = gates, None
-        if dh is not None and (dh.dtype != x.dtype or dh.strides[2] != dh.itemsize):
-            dh = np.ascontiguousarray(dh, x.dtype)
+        if dh is not None and dh.dtype != x.dtype:
+            dh = dh.astype(x.dtype)
         dx = workspace.backward(
             x,
             start is None,
