@@ -23,7 +23,7 @@ static const LOOPS NAME(loops) = {
 #undef ROUNDING_SHIFT
 #undef LN2_HIGH
 #undef LN2_LOW
-#undef EXP_TERMS
+#undef EXP_POLYNOMIAL
 #undef EXP_SHIFT
 #undef EXP_TINY
 #undef EXP_ZERO
@@ -33,6 +33,8 @@ static const LOOPS NAME(loops) = {
 #undef BITS_VEC
 #undef SPLAT
 #undef SIGN
+#undef WAYS
+#undef EACH
 #undef ROWS
 #undef ABREAST
 #undef TILE

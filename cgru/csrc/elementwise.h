@@ -85,17 +85,27 @@ static void NAME(adam)(void *argument, int thread, int threads)
 
 /* ---- Small ones ----------------------------------------------------------------------------- */
 
-static void NAME(sigmoid_array)(ptrdiff_t size, const REAL *x, REAL *y)
-{
-    for (ptrdiff_t i = 0; i < size; i += LANES)
-        NAME(store_some)(y + i, NAME(sigmoid)(NAME(load_some)(x + i, size - i)), size - i);
-}
-
-static void NAME(tanh_array)(ptrdiff_t size, const REAL *x, REAL *y)
-{
-    for (ptrdiff_t i = 0; i < size; i += LANES)
-        NAME(store_some)(y + i, NAME(tanh)(NAME(load_some)(x + i, size - i)), size - i);
-}
+#define ARRAY_OF(function)                                                            \
+    static void NAME(function##_array)(ptrdiff_t size, const REAL *x, REAL *y)        \
+    {                                                                                 \
+        VEC values[WAYS];                                                             \
+        ptrdiff_t i = 0;                                                              \
+        for (; i + WAYS * LANES <= size; i += WAYS * LANES) {                         \
+            UNROLL for (int w = 0; w < WAYS; ++w)                                     \
+                values[w] = NAME(load)(x + i + w * LANES);                            \
+            NAME(function)(WAYS, values);                                             \
+            UNROLL for (int w = 0; w < WAYS; ++w)                                     \
+                NAME(store)(y + i + w * LANES, values[w]);                            \
+        }                                                                             \
+        for (; i < size; i += LANES) {                                                \
+            values[0] = NAME(load_some)(x + i, size - i);                             \
+            NAME(function)(1, values);                                                \
+            NAME(store_some)(y + i, values[0], size - i);                             \
+        }                                                                             \
+    }
+ARRAY_OF(sigmoid)
+ARRAY_OF(tanh)
+#undef ARRAY_OF
 
 /* y [columns] += the sum of the rows of x. */
 static void NAME(sum_rows)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t step, REAL *y)

@@ -58,7 +58,10 @@ static void NAME(gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, c
             VEC r = AT(gate_r) + AT(b_r) + AT(hu_r) + AT(c_r);
             VEC n = AT(gate_u) + AT(b_n);
             const VEC u = AT(hu_n) + AT(c_n);
-            PUT(new, NAME(gru_cell)(&n, &z, &r, u, AT(old)));
+            const VEC h_old = AT(old);
+            VEC h_new;
+            NAME(gru_cell)(1, &n, &z, &r, &u, &h_old, &h_new);
+            PUT(new, h_new);
             PUT(gate_n, n);
             PUT(gate_z, z);
             PUT(gate_r, r);
@@ -113,11 +116,12 @@ static void NAME(cho_reset)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, c
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
         EACH_VECTOR(j, count, units) {
-            const VEC r = NAME(sigmoid)(AT(gate_r) + AT(b_r));
-            PUT(gate_z, NAME(sigmoid)(AT(gate_z) + AT(b_z)));
-            PUT(gate_r, r);
+            VEC gate[] = {AT(gate_r) + AT(b_r), AT(gate_z) + AT(b_z)};
+            NAME(sigmoid)(2, gate);
+            PUT(gate_r, gate[0]);
+            PUT(gate_z, gate[1]);
             PUT(gate_n, AT(gate_u) + AT(b_n));
-            PUT(gate_u, r * AT(old));
+            PUT(gate_u, gate[0] * AT(old));
         }
     }
 }
@@ -136,7 +140,9 @@ static void NAME(cho_update)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mas
             continue;
         }
         EACH_VECTOR(j, count, units) {
-            const VEC n = NAME(tanh)(AT(gate_n)), change = AT(old) - n;
+            VEC n = AT(gate_n);
+            NAME(tanh)(1, &n);
+            const VEC change = AT(old) - n;
             PUT(new, n + AT(gate_z) * change);
             PUT(gate_n, n);
         }

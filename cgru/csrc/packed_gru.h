@@ -26,18 +26,23 @@
 
 /* ---- One step of one block, element by element ---------------------------------------------- */
 
-/* From the values before the activations to the gates, in place; returns the new state. */
-static INLINE VEC NAME(gru_cell)(VEC *n, VEC *z, VEC *r, VEC u, VEC h)
+/* From the values before the activations to the gates, in place, and the new states, of up to WAYS
+ * vectors side by side. */
+static INLINE void NAME(gru_cell)(const int ways, VEC *n, VEC *z, VEC *r, const VEC *u,
+                                  const VEC *h, VEC *h_new)
 {
-    /* [update gate] */
-    *z = NAME(sigmoid)(*z);
     /* [reset gate] */
-    *r = NAME(sigmoid)(*r);
+    NAME(sigmoid)(ways, r);
+    /* [update gate] */
+    NAME(sigmoid)(ways, z);
     /* [current memory content] */
-    *n = NAME(tanh)(*n + *r * u);
+    EACH(i) n[i] = n[i] + r[i] * u[i];
+    NAME(tanh)(ways, n);
     /* [final memory] */
-    const VEC change = h - *n;
-    return *n + *z * change; /* = z h + (1 - z) n */
+    EACH(i) {
+        const VEC change = h[i] - n[i];
+        h_new[i] = n[i] + z[i] * change; /* = z h + (1 - z) n */
+    }
     /* [end] */
 }
 
@@ -217,25 +222,40 @@ static void NAME(project)(const cgru_gru *job, const NAME(part) *mine, const REA
         }
 }
 
-/* Gates and new state of `rows` sequences, in block j; `g`, `h` and `next` at the first of them. */
-static INLINE void NAME(finish_step)(const cgru_gru *job, ptrdiff_t j, int rows, REAL *g,
-                                     const REAL *h, REAL *next, const uint8_t *mask)
+/* Gates and new state of the sequences and blocks of a tile, which begins at sequence `b` of block
+ * `j`; `h` and `next` are the states of all sequences, `g` the gates of the step, in block 0. */
+static INLINE void NAME(finish_step)(const cgru_gru *job, const TILE *t, ptrdiff_t j, ptrdiff_t b,
+                                     REAL *g, const REAL *h, REAL *next, const uint8_t *mask)
 {
-    const ptrdiff_t H = job->units, count = H - j * LANES;
-    for (int i = 0; i < rows; ++i, g += 4 * LANES, h += H, next += H) {
-        const VEC old = NAME(load_some)(h + j * LANES, count);
-        VEC new = old;
-        if (!mask || mask[i * job->mask_row]) {
-            VEC n = NAME(load)(g), z = NAME(load)(g + LANES), r = NAME(load)(g + 2 * LANES);
-            const VEC u = NAME(load)(g + 3 * LANES);
-            new = NAME(gru_cell)(&n, &z, &r, u, old);
-            if (job->keep) {
-                NAME(store)(g, n);
-                NAME(store)(g + LANES, z);
-                NAME(store)(g + 2 * LANES, r);
+    const ptrdiff_t H = job->units, block = job->gate_steps * job->batch * 4 * LANES;
+    const int cells = t->rows * t->panels;
+    for (int first = 0; first < cells; first += WAYS) {
+        VEC n[WAYS], z[WAYS], r[WAYS], u[WAYS], old[WAYS], new[WAYS];
+        REAL *gates[WAYS];
+        ptrdiff_t unit[WAYS], row[WAYS];
+        for (int w = 0; w < WAYS; ++w) {
+            /* Beyond the last cell that one again, to be stored in the same place. */
+            const int cell = first + w < cells ? first + w : cells - 1;
+            const ptrdiff_t panel = t->panels > 1 ? cell : 0;
+            row[w] = b + cell - panel;
+            unit[w] = (j + panel) * LANES;
+            gates[w] = g + (j + panel) * block + row[w] * 4 * LANES;
+            n[w] = NAME(load)(gates[w]);
+            z[w] = NAME(load)(gates[w] + LANES);
+            r[w] = NAME(load)(gates[w] + 2 * LANES);
+            u[w] = NAME(load)(gates[w] + 3 * LANES);
+            old[w] = NAME(load_some)(h + row[w] * H + unit[w], H - unit[w]);
+        }
+        NAME(gru_cell)(WAYS, n, z, r, u, old, new);
+        for (int w = 0; w < WAYS; ++w) {
+            const int masked = mask && !mask[row[w] * job->mask_row];
+            NAME(store_some)(next + row[w] * H + unit[w], masked ? old[w] : new[w], H - unit[w]);
+            if (job->keep && !masked) {
+                NAME(store)(gates[w], n[w]);
+                NAME(store)(gates[w] + LANES, z[w]);
+                NAME(store)(gates[w] + 2 * LANES, r[w]);
             }
         }
-        NAME(store_some)(next + j * LANES, new, count);
     }
 }
 
@@ -278,10 +298,7 @@ static void NAME(gru_forward)(void *argument, int thread, int threads)
                     if (t.inner)
                         NAME(run_tile_3)(&t);
                     if (k + t.inner == inner)
-                        for (int p = 0; p < t.panels; ++p)
-                            NAME(finish_step)(job, j + p, t.rows, t.c[0] - LANES + p * block,
-                                              h + b * H, next + b * H,
-                                              mask ? mask + b * job->mask_row : NULL);
+                        NAME(finish_step)(job, &t, j, b, g, h, next, mask);
                 }
                 k += t.inner;
             } while (k < inner);

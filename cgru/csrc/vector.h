@@ -46,16 +46,13 @@ static INLINE VEC NAME(select)(BITS_VEC mask, VEC yes, VEC no)
 
 #if VECTOR_BYTES == 64 && MANTISSA_BITS == 23
 /* AVX-512 divides and takes roots of 16 floats in the time of 30 multiplications, but has estimates
- * of 1 / b and 1 / sqrt(x) to 14 bits.  A step of Newton's doubles the bits; the division's last
- * line corrects by the remainder, and rounds as well as a division to within an ulp. */
+ * of 1 / b and 1 / sqrt(x) to 14 bits, whose number a step of Newton's doubles. */
 #define ESTIMATE(function, x) ((VEC)__builtin_ia32_##function##ps512_mask(x, (VEC){0}, -1))
 
 /* a / b, for b and 1 / b that are neither subnormal nor infinite. */
 static INLINE VEC NAME(divide)(VEC a, VEC b)
 {
-    VEC r = ESTIMATE(rcp14, b);
-    r = r + r * (1 - b * r);
-    const VEC q = a * r;
+    const VEC r = ESTIMATE(rcp14, b), q = a * r;
     return q + r * (a - b * q);
 }
 
@@ -80,58 +77,67 @@ static INLINE VEC NAME(root)(VEC x)
 }
 #endif
 
-/* exp(u) = scale * (1 + p): u = k ln 2 + r with |r| <= ln(2) / 2, scale = 2^(k + shift), and
- * p = exp(r) - 1 by its Taylor series, so that p keeps its relative accuracy near u = 0. */
-static INLINE VEC NAME(exp_parts)(VEC u, BITS shift, VEC *scale)
-{
-    const VEC rounded = u * (REAL)1.4426950408889634074 + (REAL)ROUNDING_SHIFT;
-    const VEC k = rounded - (REAL)ROUNDING_SHIFT;
-    const VEC r = (u - k * (REAL)LN2_HIGH) - k * (REAL)LN2_LOW;
-    /* The low bits of `rounded` are k; those of ROUNDING_SHIFT leave by the shift. */
-    *scale = (VEC)(((BITS_VEC)rounded + (shift + EXPONENT_BIAS)) << MANTISSA_BITS);
-    VEC q;
-#if EXP_TERMS == 13
-    q = SPLAT(1 / 6227020800.0);
-    q = q * r + (REAL)(1 / 479001600.0);
-    q = q * r + (REAL)(1 / 39916800.0);
-    q = q * r + (REAL)(1 / 3628800.0);
-    q = q * r + (REAL)(1 / 362880.0);
-    q = q * r + (REAL)(1 / 40320.0);
-    q = q * r + (REAL)(1 / 5040.0);
+/* ---- Of several vectors at once ----
+ * Each function below is one long chain of operations, of which a CPU has room for little more than
+ * one in flight: so they take up to WAYS vectors, whose chains go side by side. */
+
+#if VECTOR_BYTES == 64 || defined(__aarch64__)
+#define WAYS 4
 #else
-    q = SPLAT(1 / 5040.0);
+#define WAYS 2 /* 16 registers hold no more */
 #endif
-    q = q * r + (REAL)(1 / 720.0);
-    q = q * r + (REAL)(1 / 120.0);
-    q = q * r + (REAL)(1 / 24.0);
-    q = q * r + (REAL)(1 / 6.0);
-    q = q * r + (REAL)(1 / 2.0);
-    const VEC square = r * r;
-    return square * q + r;
+#define EACH(i) UNROLL for (int i = 0; i < ways; ++i)
+
+/* exp(u) = scale * (1 + p): u = k ln 2 + r with |r| <= ln(2) / 2, scale = 2^(k + shift), and
+ * p = exp(r) - 1 as r + r^2 (a polynomial), so that it keeps its relative accuracy near u = 0. */
+static INLINE void NAME(exp_parts)(const int ways, const VEC *u, BITS shift, VEC *p, VEC *scale)
+{
+    static const REAL polynomial[] = EXP_POLYNOMIAL;
+    enum { TERMS = sizeof polynomial / sizeof *polynomial };
+    VEC r[WAYS];
+    EACH(i) {
+        const VEC rounded = u[i] * (REAL)1.4426950408889634074 + (REAL)ROUNDING_SHIFT;
+        const VEC k = rounded - (REAL)ROUNDING_SHIFT;
+        r[i] = (u[i] - k * (REAL)LN2_HIGH) - k * (REAL)LN2_LOW;
+        /* The low bits of `rounded` are k; those of ROUNDING_SHIFT leave by the shift. */
+        scale[i] = (VEC)(((BITS_VEC)rounded + (shift + EXPONENT_BIAS)) << MANTISSA_BITS);
+        p[i] = SPLAT(polynomial[0]);
+    }
+    UNROLL for (int term = 1; term < TERMS; ++term)
+        EACH(i) p[i] = p[i] * r[i] + polynomial[term];
+    EACH(i) p[i] = r[i] * r[i] * p[i] + r[i];
 }
 
-/* 1 / (1 + exp(-x)), from exp(-|x|) so that nothing overflows and both tails keep their digits. */
-static INLINE VEC NAME(sigmoid)(VEC x)
+/* x = 1 / (1 + exp(-x)), from exp(-|x|) so that nothing overflows and both tails keep their
+ * digits. */
+static INLINE void NAME(sigmoid)(const int ways, VEC *x)
 {
-    VEC scale;
-    VEC u = (VEC)((BITS_VEC)x | SIGN);
-    u = NAME(select)((BITS_VEC)(u < (REAL)EXP_ZERO), SPLAT(EXP_ZERO), u);
-    const VEC p = NAME(exp_parts)(u, EXP_SHIFT, &scale);
-    const VEC e = (scale * p + scale) * (REAL)EXP_TINY;
-    const VEC one_plus_e = e + 1;
-    return NAME(divide)(NAME(select)((BITS_VEC)(x < 0), e, SPLAT(1)), one_plus_e);
+    VEC u[WAYS], p[WAYS], scale[WAYS];
+    EACH(i) {
+        u[i] = (VEC)((BITS_VEC)x[i] | SIGN);
+        u[i] = NAME(select)((BITS_VEC)(u[i] < (REAL)EXP_ZERO), SPLAT(EXP_ZERO), u[i]);
+    }
+    NAME(exp_parts)(ways, u, EXP_SHIFT, p, scale);
+    EACH(i) {
+        const VEC e = (scale[i] * p[i] + scale[i]) * (REAL)EXP_TINY, one_plus_e = e + 1;
+        x[i] = NAME(divide)(NAME(select)((BITS_VEC)(x[i] < 0), e, SPLAT(1)), one_plus_e);
+    }
 }
 
-/* tanh(x) = (exp(2x) - 1) / (exp(2x) + 1), from exp(2x) - 1 itself: 2 sigmoid(2x) - 1 would lose
- * all its digits near 0. */
-static INLINE VEC NAME(tanh)(VEC x)
+/* x = (exp(2x) - 1) / (exp(2x) + 1), from exp(2x) - 1 itself: 2 sigmoid(2x) - 1 would lose all its
+ * digits near 0. */
+static INLINE void NAME(tanh)(const int ways, VEC *x)
 {
-    VEC scale;
-    VEC u = (VEC)((BITS_VEC)x & ~SIGN);
-    u = NAME(select)((BITS_VEC)(u > (REAL)TANH_ONE), SPLAT(TANH_ONE), u);
-    const VEC p = NAME(exp_parts)(u + u, 0, &scale);
-    const VEC less = scale - 1;
-    const VEC expm1 = scale * p + less;
-    const VEC y = NAME(divide)(expm1, expm1 + 2);
-    return (VEC)(((BITS_VEC)y & ~SIGN) | ((BITS_VEC)x & SIGN));
+    VEC u[WAYS], p[WAYS], scale[WAYS];
+    EACH(i) {
+        u[i] = (VEC)((BITS_VEC)x[i] & ~SIGN);
+        u[i] = NAME(select)((BITS_VEC)(u[i] > (REAL)TANH_ONE), SPLAT(TANH_ONE), u[i]);
+        u[i] += u[i];
+    }
+    NAME(exp_parts)(ways, u, 0, p, scale);
+    EACH(i) {
+        const VEC less = scale[i] - 1, expm1 = scale[i] * p[i] + less;
+        const VEC y = NAME(divide)(expm1, expm1 + 2);
+        x[i] = (VEC)(((BITS_VEC)y & ~SIGN) | ((BITS_VEC)x[i] & SIGN));
+    }
 }
