@@ -59,7 +59,8 @@ static INLINE void NAME(tile_body)(const int rows, const int panels, const int w
                 UNROLL
                 for (int w = 0; w < width; ++w) {
                     v[p * width + w] = NAME(load)(b + p * b_panel + w * LANES);
-                    __builtin_prefetch(b + p * b_panel + w * LANES + 24 * width * LANES);
+                    if (rows > 1) /* a single row reads as fast as memory gives anyway */
+                        __builtin_prefetch(b + p * b_panel + w * LANES + 24 * width * LANES);
                 }
             UNROLL
             for (int i = 0; i < rows; ++i)
