@@ -65,14 +65,18 @@ static INLINE VEC NAME(gru_cell_grad)(VEC *n, VEC *z, VEC *r, VEC *u, VEC h, VEC
 
 /* ---- Packing ---- */
 
-/* The panels [k][3 gates] of the blocks first .. last - 1; `gates` is their order. */
+/* The panels [k][3 gates] of the blocks first .. last - 1; `gates` is their order.  A group of
+ * blocks at a time, row by row: so what is read lies together, and so does what is written. */
 static void NAME(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from, const int *gates,
                              ptrdiff_t first, ptrdiff_t last, REAL *to)
 {
-    for (ptrdiff_t j = first; j < last; ++j)
-        for (int g = 0; g < 3; ++g)
-            NAME(pack_columns)(inner, units - j * LANES, from + gates[g] * units + j * LANES,
-                               3 * units, to + j * inner * 3 * LANES + g * LANES, 3 * LANES);
+    for (ptrdiff_t group = first; group < last; group += GROUP)
+        for (ptrdiff_t k = 0; k < inner; ++k)
+            for (int g = 0; g < 3; ++g)
+                for (ptrdiff_t j = group; j < group + GROUP && j < last; ++j)
+                    NAME(store)(to + (j * inner + k) * 3 * LANES + g * LANES,
+                                NAME(load_some)(from + (3 * k + gates[g]) * units + j * LANES,
+                                                units - j * LANES));
 }
 
 /* The panels [block][gate][lane][2 vectors of k] of the transpose, of the panels first .. last - 1. */
@@ -400,7 +404,7 @@ static void NAME(weight_grad)(const cgru_gru *job, ptrdiff_t group, const REAL *
                               ptrdiff_t a_row, int at, const int *order, ptrdiff_t first,
                               ptrdiff_t last, REAL *to)
 {
-    enum { DEPTH = 128 }; /* rows at a time: the gates of a group then stay in the L2 cache */
+    enum { DEPTH = 512 }; /* rows at a time: the gates of a group then stay in the L2 cache */
     const ptrdiff_t B = job->batch, H = job->units, rows = job->steps * B;
     const ptrdiff_t j0 = group * GROUP, j1 = j0 + GROUP < BLOCKS(H) ? j0 + GROUP : BLOCKS(H);
     REAL strip[DEPTH * STRIP] __attribute__((aligned(64)));

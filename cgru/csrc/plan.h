@@ -5,7 +5,7 @@
 #ifndef CGRU_PLAN_H
 #define CGRU_PLAN_H
 
-#define CGRU_MEETING 400.0 /* for a meeting of two, and a little for each more */
+#define CGRU_MEETING 1000.0 /* for a meeting of two, with the lines they hand over; a little for each more */
 #define CGRU_GATES 50.0    /* the gates of one vector */
 #define CGRU_NEAR 1e6      /* bytes of weights that stay in a core's own cache from step to step */
 #define CGRU_FAR_RATE 10.0 /* bytes a cycle from beyond it */

@@ -15,7 +15,7 @@
 #else
 #define ROWS 4
 #endif
-#define ABREAST 4 /* panels that a single row takes together, to have sums enough in flight */
+#define ABREAST 4 /* panels that a single row takes together, or 2, to have sums enough in flight */
 #define TILE NAME(tile)
 
 typedef struct {
@@ -113,6 +113,10 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
     {                                                                                \
         NAME(tile_body)(1, 1, width, t);                                             \
     }                                                                                \
+    static void NAME(tile_pair_##width)(const TILE *t)                               \
+    {                                                                                \
+        NAME(tile_body)(1, 2, width, t);                                             \
+    }                                                                                \
     static void NAME(tile_abreast_##width)(const TILE *t)                            \
     {                                                                                \
         NAME(tile_body)(1, ABREAST, width, t);                                       \
@@ -125,6 +129,8 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
             NAME(tile_half_##width)(t);                                              \
         else if (t->panels == 1)                                                     \
             NAME(tile_row_##width)(t);                                               \
+        else if (t->panels == 2)                                                     \
+            NAME(tile_pair_##width)(t);                                              \
         else                                                                         \
             NAME(tile_abreast_##width)(t);                                           \
     }                                                                                \
@@ -146,7 +152,7 @@ TILES_OF(3)
 /* How many of `left` panels a tile of `rows` rows may take together. */
 static INLINE int NAME(abreast)(ptrdiff_t rows, ptrdiff_t left)
 {
-    return rows == 1 && left >= ABREAST ? ABREAST : 1;
+    return rows > 1 || left == 1 ? 1 : left < ABREAST ? 2 : ABREAST;
 }
 
 /* ---- Packing ------------------------------------------------------------------------------ */
