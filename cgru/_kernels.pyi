@@ -92,6 +92,7 @@ def packed_gru_backward(
     dbias: Float | None,
     work: Float,
 ) -> None: ...
+
 class GRUWorkspace:
     def forward(
         self,

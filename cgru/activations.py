@@ -90,7 +90,21 @@ def _silu_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dy * (s + y * (1 - s))
 
 
-linear = Activation(lambda x: x, lambda dy, x, y: dy, "linear")
+class _Linear(Activation):
+    """The values as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(_same, lambda dy, x, y: dy, "linear")
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        return x, _same
+
+
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+linear = _Linear()
 sigmoid = Activation(_by_kernel(_kernels.sigmoid), lambda dy, x, y: dy * y * (1 - y), "sigmoid")
 tanh = Activation(_by_kernel(_kernels.tanh), lambda dy, x, y: dy * (1 - y * y), "tanh")
 softmax = Activation(_softmax, _softmax_gradient, "softmax")

@@ -142,19 +142,18 @@ class Sequential(Trainer):
         needs_input_grad: bool = True,
         needs_backward: bool = True,
     ) -> tuple[np.ndarray, Backward]:
-        context = dict(
-            training=training,
-            mask=mask,
-            initial_state=None,
-            needs_input_grad=needs_input_grad,
-            needs_backward=needs_backward,
-        )
+        context = {
+            "training": training,
+            "mask": mask,
+            "initial_state": None,
+            "needs_input_grad": needs_input_grad,
+            "needs_backward": needs_backward,
+        }
         backwards: list[Backward] = []
         for layer in self.layers:
             y, layer_backward = layer.run(x, context)
             backwards.append(layer_backward)
-            mask = layer.compute_mask(x, mask)
-            context["mask"] = mask
+            context["mask"] = mask = layer.compute_mask(x, mask)
             context["needs_input_grad"] = True  # by the layer before
             x = y
 

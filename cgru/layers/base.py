@@ -69,7 +69,6 @@ class Layer:
     """
 
     _accepts: tuple[str, ...] = ()
-    _run: Callable[..., tuple[Any, Backward]]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -77,7 +76,10 @@ class Layer:
         names = [name for name in CONTEXT if name in parameters]
         arguments = ", ".join(f"{name}=context[{name!r}]" for name in names)
         cls._accepts = tuple(names)
-        cls._run = eval(f"lambda self, x, context: self.forward(x, {arguments})")
+        # As one would write it out for the class: this runs for each layer and batch.
+        cls.run = eval(  # type: ignore[method-assign]
+            f"lambda self, x, context: self.forward(x, {arguments})"
+        )
         if "build" in vars(cls):
             cls.build = _checked_build(cls.build)  # type: ignore[assignment, method-assign]
 
@@ -161,7 +163,7 @@ class Layer:
 
     def run(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
         """`forward`, with that part of `context` which it names."""
-        return self._run(x, context)
+        return self.forward(x)  # each subclass has its own, made for its forward
 
     def __call__(
         self, x: Any, *, training: bool = False, mask: Any = None, initial_state: Any = None

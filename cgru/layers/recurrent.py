@@ -172,6 +172,9 @@ class GRU(Layer):
         if self.return_sequences:
             assert h is not None
             output = h[:, ::-1] if self.go_backwards else h
+        result = (output, last) if self.return_state else output
+        if not needs_backward:
+            return result, sequence_backward
 
         def backward(dy: Any) -> Any:
             doutput, dstate = dy if self.return_state else (dy, None)
@@ -186,7 +189,7 @@ class GRU(Layer):
             dx, dstart = sequence_backward(dh, dlast, needs_input_grad, initial_state is not None)
             return dx if initial_state is None else (dx, dstart)
 
-        return ((output, last) if self.return_state else output), backward
+        return result, backward
 
     def _sequence(self) -> _gru_kernels.Sequence:
         """How a sequence is computed: by the fastest way that has what this layer asks for."""
