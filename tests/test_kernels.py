@@ -277,7 +277,8 @@ def test_gru_kernels_refuse_shapes_that_do_not_agree(rng, kind, reset_after):
         case.backward()
 
 
-# B, T, I, H: row tiles, panels and slices of every kind, cut short and not.
+# B, T, I, H: row tiles, panels and slices of every kind, cut short and not; weights that the L1
+# cache holds, where a step is one piece, and weights that it does not.
 PACKED_SHAPES = [
     (9, 6, 33, 50),
     (17, 3, 130, 70),
@@ -285,6 +286,7 @@ PACKED_SHAPES = [
     (1, 6, 5, 300),
     (40, 3, 300, 140),
     (3, 50, 4, 20),
+    (9, 2, 1030, 20),
 ]
 
 

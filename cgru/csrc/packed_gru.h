@@ -13,8 +13,12 @@
  *         after backward   dn           dz          dr          r * dn
  *
  * So a step's product reads and adds to vectors 1-3, the input's gradients use 0-2, and every tile
- * reads and writes whole contiguous lines, for which it is stored once and computed on while it is
- * in the nearest cache.
+ * reads and writes whole contiguous lines.
+ *
+ * Forward, a tile goes from inputs and old states to new states without leaving the registers
+ * (whole_step) where its weights stay in the nearest cache.  Where they do not, or for a single
+ * sequence, the input projection of some steps is made first (project), and the weights of the
+ * states come in slices, between which the sums are parked in the gates.  Both add in one order.
  *
  * Threads: the sequences are dealt to `groups` of threads, and each group's members share the
  * blocks of units, meeting after each step.  No thread adds to what another one adds to.
@@ -226,68 +230,146 @@ static void NAME(project)(const cgru_gru *job, const NAME(part) *mine, const REA
         }
 }
 
-/* Gates and new state of the sequences and blocks of a tile, which begins at sequence `b` of block
- * `j`; `h` and `next` are the states of all sequences, `g` the gates of the step, in block 0. */
-static INLINE void NAME(finish_step)(const cgru_gru *job, const TILE *t, ptrdiff_t j, ptrdiff_t b,
-                                     REAL *g, const REAL *h, REAL *next, const uint8_t *mask)
+/* Where one step reads and writes. */
+typedef struct {
+    const REAL *x, *h;   /* of sequence 0 */
+    REAL *next, *gates;  /* the new states, and the gates of block 0 */
+    const uint8_t *mask; /* or NULL */
+} NAME(step);
+
+/* Gates and new states of WAYS vectors, each of which belongs to a row and a unit; a vector may be
+ * there more than once. */
+static INLINE void NAME(finish_cells)(const cgru_gru *job, const NAME(step) *step,
+                                      const ptrdiff_t *row, const ptrdiff_t *unit,
+                                      VEC *n, VEC *z, VEC *r, const VEC *u)
 {
     const ptrdiff_t H = job->units, block = job->gate_steps * job->batch * 4 * LANES;
-    const int cells = t->rows * t->panels;
-    for (int first = 0; first < cells; first += WAYS) {
-        VEC n[WAYS], z[WAYS], r[WAYS], u[WAYS], old[WAYS], new[WAYS];
-        REAL *gates[WAYS];
-        ptrdiff_t unit[WAYS], row[WAYS];
-        for (int w = 0; w < WAYS; ++w) {
-            /* Beyond the last cell that one again, to be stored in the same place. */
-            const int cell = first + w < cells ? first + w : cells - 1;
-            const ptrdiff_t panel = t->panels > 1 ? cell : 0;
-            row[w] = b + cell - panel;
-            unit[w] = (j + panel) * LANES;
-            gates[w] = g + (j + panel) * block + row[w] * 4 * LANES;
-            n[w] = NAME(load)(gates[w]);
-            z[w] = NAME(load)(gates[w] + LANES);
-            r[w] = NAME(load)(gates[w] + 2 * LANES);
-            u[w] = NAME(load)(gates[w] + 3 * LANES);
-            old[w] = NAME(load_some)(h + row[w] * H + unit[w], H - unit[w]);
-        }
-        NAME(gru_cell)(WAYS, n, z, r, u, old, new);
-        for (int w = 0; w < WAYS; ++w) {
-            const int masked = mask && !mask[row[w] * job->mask_row];
-            NAME(store_some)(next + row[w] * H + unit[w], masked ? old[w] : new[w], H - unit[w]);
-            if (job->keep && !masked) {
-                NAME(store)(gates[w], n[w]);
-                NAME(store)(gates[w] + LANES, z[w]);
-                NAME(store)(gates[w] + 2 * LANES, r[w]);
-            }
+    VEC old[WAYS], new[WAYS];
+    for (int w = 0; w < WAYS; ++w)
+        old[w] = NAME(load_some)(step->h + row[w] * H + unit[w], H - unit[w]);
+    NAME(gru_cell)(WAYS, n, z, r, u, old, new);
+    for (int w = 0; w < WAYS; ++w) {
+        const int masked = step->mask && !step->mask[row[w] * job->mask_row];
+        NAME(store_some)(step->next + row[w] * H + unit[w], masked ? old[w] : new[w], H - unit[w]);
+        if (job->keep && !masked) {
+            REAL *g = step->gates + unit[w] / LANES * block + row[w] * 4 * LANES;
+            NAME(store)(g, n[w]);
+            NAME(store)(g + LANES, z[w]);
+            NAME(store)(g + 2 * LANES, r[w]);
+            NAME(store)(g + 3 * LANES, u[w]);
         }
     }
 }
 
+/* The same of the sequences and blocks of a tile, which begins at sequence `b` of block `j`, from
+ * what the gates hold. */
+static INLINE void NAME(finish_tile)(const cgru_gru *job, const NAME(step) *step, const TILE *t,
+                                     ptrdiff_t j, ptrdiff_t b)
+{
+    const ptrdiff_t block = job->gate_steps * job->batch * 4 * LANES;
+    const int cells = t->rows * t->panels;
+    for (int first = 0; first < cells; first += WAYS) {
+        VEC n[WAYS], z[WAYS], r[WAYS], u[WAYS];
+        ptrdiff_t row[WAYS], unit[WAYS];
+        for (int w = 0; w < WAYS; ++w) {
+            const int cell = first + w < cells ? first + w : cells - 1;
+            const ptrdiff_t panel = t->panels > 1 ? cell : 0;
+            const REAL *g = step->gates + (j + panel) * block + (b + cell - panel) * 4 * LANES;
+            row[w] = b + cell - panel;
+            unit[w] = (j + panel) * LANES;
+            n[w] = NAME(load)(g), z[w] = NAME(load)(g + LANES);
+            r[w] = NAME(load)(g + 2 * LANES), u[w] = NAME(load)(g + 3 * LANES);
+        }
+        NAME(finish_cells)(job, step, row, unit, n, z, r, u);
+    }
+}
+
+/* A step of `count` sequences from `b` on, up to `rows`, in block j, from the inputs to the new
+ * states without leaving the registers: where a block's weights stay in the L1 cache. */
+static INLINE void NAME(whole_step)(const int rows, const cgru_gru *job, const NAME(step) *step,
+                                    const REAL *W, const REAL *U, const REAL *bias,
+                                    ptrdiff_t inner, ptrdiff_t j, ptrdiff_t b, ptrdiff_t count)
+{
+    VEC inputs[ROWS * 3], sums[ROWS * 3], candidate[ROWS]; /* n, z, r; then z, r, u, and n apart */
+    const REAL *x[ROWS], *h[ROWS];
+    ptrdiff_t row[ROWS], unit[ROWS];
+    UNROLL
+    for (int i = 0; i < rows; ++i) {
+        /* Beyond the last row that one again, to be stored in the same place. */
+        row[i] = b + (i < count ? i : count - 1);
+        unit[i] = j * LANES;
+        x[i] = step->x + row[i] * job->x_row;
+        h[i] = step->h + row[i] * job->units;
+        UNROLL
+        for (int w = 0; w < 3; ++w)
+            inputs[3 * i + w] = NAME(load)(bias + w * LANES);
+    }
+    NAME(accumulate)(rows, 1, 3, inputs, x, 0, 1, W, 3 * LANES, 0, job->inputs);
+    UNROLL
+    for (int i = 0; i < rows; ++i) {
+        candidate[i] = inputs[3 * i];
+        sums[3 * i] = inputs[3 * i + 1];
+        sums[3 * i + 1] = inputs[3 * i + 2];
+        sums[3 * i + 2] = NAME(load)(bias + 3 * LANES);
+    }
+    NAME(accumulate)(rows, 1, 3, sums, h, 0, 1, U, 3 * LANES, 0, inner);
+    UNROLL
+    for (int first = 0; first < rows; first += WAYS) {
+        VEC z[WAYS], r[WAYS], u[WAYS];
+        UNROLL
+        for (int w = 0; w < WAYS; ++w) {
+            z[w] = sums[3 * (first + w)];
+            r[w] = sums[3 * (first + w) + 1];
+            u[w] = sums[3 * (first + w) + 2];
+        }
+        NAME(finish_cells)(job, step, row + first, unit + first, candidate + first, z, r, u);
+    }
+}
+
+#define WHOLE_STEP(name, rows)                                                                  \
+    static void NAME(name)(const cgru_gru *job, const NAME(step) *step, const REAL *W,          \
+                           const REAL *U, const REAL *bias, ptrdiff_t inner, ptrdiff_t j,       \
+                           ptrdiff_t b, ptrdiff_t count)                                        \
+    {                                                                                           \
+        NAME(whole_step)(rows, job, step, W, U, bias, inner, j, b, count);                      \
+    }
+WHOLE_STEP(whole_step_full, ROWS)
+WHOLE_STEP(whole_step_half, ROWS / 2)
+#undef WHOLE_STEP
+
 static void NAME(gru_forward)(void *argument, int thread, int threads)
 {
     cgru_gru *job = argument;
-    const ptrdiff_t T = job->steps, B = job->batch, H = job->units;
+    const ptrdiff_t T = job->steps, B = job->batch, H = job->units, I = job->inputs;
     const ptrdiff_t panel = H * 3 * LANES, block = job->gate_steps * B * 4 * LANES;
     NAME(part) mine = NAME(part_of)(job, thread, threads, BLOCKS(H));
-    REAL *gates = job->gates, *states = job->h;
     ptrdiff_t part[4];
     NAME(packed_parts)(job, part);
     const REAL *U = job->packed, *W = U + part[1], *bias = U + part[2];
+    /* One row reads all weights for itself: those of the inputs better once for several steps. */
+    const int whole = mine.bottom - mine.top > 1 && 3 * (H + I) <= 2 * SLICE;
     for (ptrdiff_t s = 0; s < T; ++s) {
-        if (s % job->chunk == 0)
+        if (!whole && s % job->chunk == 0)
             NAME(project)(job, &mine, W, bias, s, s + job->chunk < T ? s + job->chunk : T);
         const ptrdiff_t time = job->reverse ? T - 1 - s : s;
         const ptrdiff_t before = job->ring ? s % 2 : job->reverse ? time + 1 : time;
         const ptrdiff_t after = job->ring ? (s + 1) % 2 : job->reverse ? time : time + 1;
-        const REAL *h = states + before * B * H;
-        REAL *next = states + after * B * H;
-        const uint8_t *mask = job->mask ? job->mask + time * job->mask_step : NULL;
-        REAL *g = gates + (job->keep ? time : s % job->chunk) * B * 4 * LANES;
+        const NAME(step) step = {
+            .x = (const REAL *)job->x + time * job->x_step,
+            .h = (REAL *)job->h + before * B * H,
+            .next = (REAL *)job->h + after * B * H,
+            .gates = (REAL *)job->gates + (job->keep ? time : s % job->chunk) * B * 4 * LANES,
+            .mask = job->mask ? job->mask + time * job->mask_step : NULL};
         /* The first state may be known to be 0: then there is nothing to multiply. */
         const ptrdiff_t inner = s == 0 && job->from_zero ? 0 : H;
+        for (ptrdiff_t j = mine.first; whole && j < mine.last; ++j)
+            for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS)
+                (mine.bottom - b > ROWS / 2 ? NAME(whole_step_full) : NAME(whole_step_half))(
+                    job, &step, W + j * I * 3 * LANES, U + j * panel, bias + j * 4 * LANES, inner,
+                    j, b, mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
         TILE t = {.runs = 1, .a_step = 1, .b_step = 3 * LANES, .b_panel = panel,
                   .c_at = {0, LANES, 2 * LANES}, .c_panel = block};
-        for (ptrdiff_t j = mine.first; j < mine.last; j += t.panels) {
+        for (ptrdiff_t j = mine.first; !whole && j < mine.last; j += t.panels) {
             t.panels = NAME(abreast)(mine.bottom - mine.top, mine.last - j);
             ptrdiff_t k = 0;
             do {
@@ -296,13 +378,13 @@ static void NAME(gru_forward)(void *argument, int thread, int threads)
                 for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
                     t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
                     for (int i = 0; i < t.rows; ++i) {
-                        t.a[i] = h + (b + i) * H + k;
-                        t.c[i] = g + j * block + (b + i) * 4 * LANES + LANES;
+                        t.a[i] = step.h + (b + i) * H + k;
+                        t.c[i] = step.gates + j * block + (b + i) * 4 * LANES + LANES;
                     }
                     if (t.inner)
                         NAME(run_tile_3)(&t);
                     if (k + t.inner == inner)
-                        NAME(finish_step)(job, &t, j, b, g, h, next, mask);
+                        NAME(finish_tile)(job, &step, &t, j, b);
                 }
                 k += t.inner;
             } while (k < inner);

@@ -32,6 +32,32 @@ typedef struct {
     REAL *c[ROWS];
 } TILE;
 
+/* sum [rows][panels][width] += a b, for `inner` k. */
+static INLINE void NAME(accumulate)(const int rows, const int panels, const int width, VEC *sum,
+                                    const REAL *const *a, ptrdiff_t a_at, ptrdiff_t a_step,
+                                    const REAL *b, ptrdiff_t b_step, ptrdiff_t b_panel,
+                                    ptrdiff_t inner)
+{
+    for (ptrdiff_t k = 0; k < inner; ++k) {
+        VEC v[ABREAST * 3];
+        UNROLL
+        for (int p = 0; p < panels; ++p)
+            UNROLL
+            for (int w = 0; w < width; ++w) {
+                v[p * width + w] = NAME(load)(b + p * b_panel + w * LANES);
+                if (rows > 1) /* a single row reads as fast as memory gives anyway */
+                    __builtin_prefetch(b + p * b_panel + w * LANES + 24 * width * LANES);
+            }
+        UNROLL
+        for (int i = 0; i < rows; ++i)
+            UNROLL
+            for (int p = 0; p < panels * width; ++p)
+                sum[i * panels * width + p] += v[p] * a[i][a_at];
+        a_at += a_step;
+        b += b_step;
+    }
+}
+
 static INLINE void NAME(tile_body)(const int rows, const int panels, const int width, const TILE *t)
 {
     VEC sum[ROWS * 3 > ABREAST * 3 ? ROWS * 3 : ABREAST * 3];
@@ -48,29 +74,9 @@ static INLINE void NAME(tile_body)(const int rows, const int panels, const int w
                 sum[(i * panels + p) * width + w] = NAME(load)(
                     from + p * from_panel + (t->start ? w * LANES : t->c_at[w]));
     }
-    const ptrdiff_t inner = t->inner, a_step = t->a_step, b_step = t->b_step, b_panel = t->b_panel;
-    for (ptrdiff_t run = 0; run < t->runs; ++run) {
-        const REAL *b = t->b + run * t->b_run;
-        ptrdiff_t at = run * t->a_run;
-        for (ptrdiff_t k = 0; k < inner; ++k) {
-            VEC v[ABREAST * 3];
-            UNROLL
-            for (int p = 0; p < panels; ++p)
-                UNROLL
-                for (int w = 0; w < width; ++w) {
-                    v[p * width + w] = NAME(load)(b + p * b_panel + w * LANES);
-                    if (rows > 1) /* a single row reads as fast as memory gives anyway */
-                        __builtin_prefetch(b + p * b_panel + w * LANES + 24 * width * LANES);
-                }
-            UNROLL
-            for (int i = 0; i < rows; ++i)
-                UNROLL
-                for (int p = 0; p < panels * width; ++p)
-                    sum[i * panels * width + p] += v[p] * a[i][at];
-            at += a_step;
-            b += b_step;
-        }
-    }
+    for (ptrdiff_t run = 0; run < t->runs; ++run)
+        NAME(accumulate)(rows, panels, width, sum, a, run * t->a_run, t->a_step,
+                         t->b + run * t->b_run, t->b_step, t->b_panel, t->inner);
     UNROLL
     for (int i = 0; i < rows; ++i)
         UNROLL

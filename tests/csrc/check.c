@@ -105,7 +105,7 @@ static void check_gru(const char *level, int d, int threads, ptrdiff_t B, ptrdif
     void *bias = draw(6 * H, d, 0.5), *dlast = draw(B * H, d, 1);
     cgru_gru job = {.steps = T, .batch = B, .inputs = I, .units = H, .keep = 1, .from_zero = 1,
                     .x = draw(B * T * I, d, 1), .x_row = T * I, .x_step = I,
-                    .kernel = draw(I * 3 * H, d, 0.7),
+                    .kernel = draw(I * 3 * H, d, 1.5 / sqrt((double)I)),
                     .recurrent_kernel = draw(H * 3 * H, d, 0.4), .bias = bias, .chunk = 2,
                     .gate_steps = T, .h = zeros((T + 1) * B * H, d),
                     .gates = zeros(blocks * T * B * 4 * lanes, d)};
@@ -145,9 +145,9 @@ static void check_gru(const char *level, int d, int threads, ptrdiff_t B, ptrdif
         }
 }
 
-static void check_product(const char *level, int d)
+static void check_product(const char *level, int d, ptrdiff_t N)
 {
-    const ptrdiff_t M = 13, N = 37, K = 300;
+    const ptrdiff_t M = 13, K = 300;
     for (int turned = 0; turned < 4; ++turned) {
         cgru_product job = {.rows = M, .columns = N, .inner = K, .turn_a = turned & 1,
                             .turn_b = turned >> 1, .a = draw(M * K, d, 1), .b = draw(N * K, d, 1),
@@ -210,8 +210,11 @@ int main(void)
                 check_gru(cgru_active->name, d, threads, 1, 4, 3, 40);
                 check_gru(cgru_active->name, d, threads, 19, 3, 5, 17);
                 check_gru(cgru_active->name, d, threads, 3, 1, 33, 9);
+                /* Weights that are more than the L1 cache holds. */
+                check_gru(cgru_active->name, d, threads, 5, 2, 1030, 20);
             }
-            check_product(cgru_active->name, d);
+            check_product(cgru_active->name, d, 37);
+            check_product(cgru_active->name, d, 1);
             check_activations(cgru_active->name, d);
         }
     check_mode();
