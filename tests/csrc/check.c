@@ -211,7 +211,7 @@ int main(void)
                 check_gru(cgru_active->name, d, threads, 19, 3, 5, 17);
                 check_gru(cgru_active->name, d, threads, 3, 1, 33, 9);
                 /* Weights that are more than the L1 cache holds. */
-                check_gru(cgru_active->name, d, threads, 5, 2, 1030, 20);
+                check_gru(cgru_active->name, d, threads, 5, 2, 1030, 3);
             }
             check_product(cgru_active->name, d, 37);
             check_product(cgru_active->name, d, 1);
