@@ -6,6 +6,7 @@ A peer that is not installed is left out.  `--help` lists all options.
 """
 
 import argparse
+import collections
 import importlib.util
 import json
 import shlex
@@ -43,26 +44,23 @@ def progress(text):
 
 
 def measure(cores, **options):
-    """What measure.py finds on these cores: its first line, and lists of the others."""
+    """What measure.py finds on these cores: a list of results for each thing that it measures."""
     threads = len(cores)
     progress(f"\n{threads} thread(s)")
-    found = {"threads": threads, "grid": [], "scaling": []}
+    found = collections.defaultdict(list)
     command = [sys.executable, HERE / "measure.py", json.dumps({"threads": threads} | options)]
     settings = {"stdout": subprocess.PIPE, "text": True, "env": machine.environment(threads)}
     with machine.bound_to(cores), subprocess.Popen(command, **settings) as child:
         for line in child.stdout:
-            result = json.loads(line)
-            if "axis" in result:
-                found["scaling"].append(result)
-                progress(f"{report.label(result['shape']):>18}  scaling")
-            elif "shape" in result:
-                found["grid"].append(result)
+            what, result = json.loads(line)
+            found[what].append(result)
+            if what == "grid":
                 progress(report.summary(result))
-            else:
-                found |= result
+            elif "shape" in result:
+                progress(f"{report.label(result['shape']):>18}  {what}")
     if child.returncode:
         sys.exit(f"measuring with {threads} thread(s) failed")
-    return found
+    return {"threads": threads} | found
 
 
 def measure_extras(measured, peers, threads):
@@ -78,6 +76,8 @@ def measure_extras(measured, peers, threads):
     }
     return [
         *report.scaling(measured),
+        *report.gain_of_threads(measured[-1]),
+        *report.subnormal(measured),
         *report.cold_start(extras.cold_start(names)),
         *report.installed_size(sizes),
         *report.peak_memory(extras.MEMORY_SHAPE, peaks, extras.memory_floor()),
@@ -103,7 +103,7 @@ def main():
     add("--peer", choices=PEERS, action="append", help="repeatable; default: all installed")
     add("--output", type=Path, metavar="FILE", help="the page, in Markdown; default: print it")
     add("--at-least", type=float, metavar="RATIO", help="fail if any training ratio is below")
-    add("--quick", action="store_true", help="skip scaling, cold start, sizes and memory")
+    add("--quick", action="store_true", help="skip all that is not about the grid")
     options = parser.parse_args()
     counts = options.threads or sorted({1, len(cores)})
     if not all(1 <= threads <= len(cores) for threads in counts):
@@ -124,13 +124,15 @@ def main():
             repeats=options.repeats,
             shapes=options.shape or GRID,
             peers=peers,
-            scaling=not options.quick,
+            alone=not options.quick,
         )
         for threads in counts
     ]
     command = shlex.join(["python", "benchmarks/bench.py", *sys.argv[1:]])
     packages = {package for peer in peers for package in PEERS[peer].packages}
-    facts = machine.describe(measured[0]["config"], ["cgru", "numpy", "scipy", *sorted(packages)])
+    facts = machine.describe(
+        measured[0]["config"][0], ["cgru", "numpy", "scipy", *sorted(packages)]
+    )
     if absent:
         facts.append(("Left out, not installed", ", ".join(absent)))
     parts = report.head(command, options.repeats, facts)

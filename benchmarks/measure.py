@@ -1,10 +1,12 @@
 """Measure with one number of threads; print what is found as lines of JSON.
 
 bench.py starts this in a process whose cores and threads it has set: several libraries read them
-once, when they are imported.  The argument is JSON: threads, repeats, shapes, peers, scaling.
+once, when they are imported.  The argument is JSON: threads, repeats, shapes, peers, and whether to
+measure also what concerns cgru alone.
 """
 
 import collections
+import dataclasses
 import json
 import sys
 import time
@@ -19,6 +21,8 @@ PRODUCT = 2048  # rows and columns of the matrices whose product tells how fast 
 
 # At a loss of zero, gradients would be denormal numbers, which are slow: nothing is to be learned.
 STANDSTILL = 1e-7
+
+SUBNORMAL = 1e-40  # times a number near 1 is one that float32 stores with fewer digits
 
 BASE = {"B": 32, "T": 100, "I": 32, "H": 128}
 SCALING = {
@@ -108,22 +112,60 @@ def measure(models, product, repeats):
     return result
 
 
+def gain_of_threads(model, threads, repeats):
+    """Times of one model on one thread and on all, by task."""
+    import cgru
+
+    def on(count, call):
+        def run():
+            cgru.set_num_threads(count)
+            call()
+
+        return run
+
+    found = {}
+    for task in ("train", "predict"):
+        call = getattr(model, task)
+        found[task] = interleave({"one": on(1, call), "all": on(threads, call)}, repeats)
+    return found
+
+
+def subnormal(shape, threads, repeats):
+    """Times of models that differ in what is subnormal: states and gradients are with weights."""
+    problem = random_problem(shape, threads)
+    models = {"nothing": Cgru(problem)}
+    tiny = np.float32(SUBNORMAL)
+    models["inputs"] = Cgru(dataclasses.replace(problem, x=problem.x * tiny))
+    weights = [weight * tiny for weight in problem.weights]
+    models["weights"] = Cgru(dataclasses.replace(problem, weights=weights, learning_rate=0.0))
+    return {
+        task: interleave({what: getattr(model, task) for what, model in models.items()}, repeats)
+        for task in ("train", "predict")
+    }
+
+
 def main():
     options = json.loads(sys.argv[1])
     threads, repeats = options["threads"], options["repeats"]
 
-    def report(**result):
-        print(json.dumps(result), flush=True)
+    def report(what, result):
+        print(json.dumps([what, result]), flush=True)
 
     import cgru
 
-    report(config=cgru.show_config("dicts"))
+    report("config", cgru.show_config("dicts"))
     product = matrix_product()
-    for axis, sizes in SCALING.items() if options["scaling"] else ():
+    for axis, sizes in SCALING.items() if options["alone"] else ():
         for size in sizes:
             shape = list((BASE | {axis: size}).values())
             model = Cgru(random_problem(shape, threads))
-            report(axis=axis, shape=shape, **measure([model], product, repeats))
+            report("scaling", {"shape": shape} | measure([model], product, repeats))
+
+    for shape in options["shapes"] if options["alone"] else ():
+        if threads > 1:
+            model = Cgru(random_problem(shape, threads))
+            report("gain", {"shape": shape} | gain_of_threads(model, threads, repeats))
+        report("subnormal", {"shape": shape} | subnormal(shape, threads, repeats))
 
     classes = [Cgru, *(PEERS[peer] for peer in options["peers"])]
     small = (4, 7, 3, 5)
@@ -133,7 +175,7 @@ def main():
         problem = random_problem(shape, threads)
         models = [make(problem) for make in classes]
         check_agreement(models, shape)
-        report(shape=shape, **measure(models, product, repeats))
+        report("grid", {"shape": shape} | measure(models, product, repeats))
 
 
 if __name__ == "__main__":

@@ -52,6 +52,20 @@ Microseconds per time step of cgru as B, T and H change. The floor is the time o
 products of the gates at the rate that one large product reaches in the same rounds.
 """
 
+GAIN = """\
+## Threads
+
+The time of cgru on one thread over that on {threads}, both in one process, in turns: 1 or more
+means that nobody has to choose the number of threads by hand.
+"""
+
+SUBNORMAL = """\
+## Subnormal numbers
+
+The time of cgru with subnormal inputs, or with subnormal weights and therefore subnormal states
+and gradients, over its time with ordinary numbers, in turns.
+"""
+
 COLD_START = """\
 ## Cold start
 
@@ -94,9 +108,9 @@ def training_flops(shape):
 FLOPS = {"train": training_flops, "predict": forward_flops}
 
 
-def ratio(times, peer):
-    """How many times as long as cgru a peer takes."""
-    return median(b / a for a, b in zip(times["cgru"], times[peer], strict=True))
+def ratio(times, peer, base="cgru"):
+    """How many times as long as cgru, or another base, a peer takes."""
+    return median(b / a for a, b in zip(times[base], times[peer], strict=True))
 
 
 def fastest_peer(times):
@@ -124,6 +138,10 @@ def worst_training_ratio(grid):
 
 def label(shape):
     return ", ".join(map(str, shape))
+
+
+def count(threads):
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def microseconds(seconds):
@@ -166,7 +184,7 @@ def head(command, repeats, facts):
 def speed(found):
     """All about one number of threads."""
     grid, threads = found["grid"], found["threads"]
-    yield f"## {threads} thread{'s' if threads > 1 else ''}\n"
+    yield f"## {count(threads)}\n"
     for task, title in TASKS.items():
         yield f"### {title}\n"
         if len(grid[0][task]) > 1:
@@ -213,16 +231,38 @@ def rate_table(grid):
 def scaling(measured):
     yield SCALING
     for found in measured:
-        threads, rows = found["threads"], []
+        rows = []
         for result in found["scaling"]:
             shape, steps = result["shape"], result["shape"][1]
             rows.append([label(shape)])
             for task in FLOPS:
                 time, part = median(result[task]["cgru"]) / steps, share(result, task)
                 rows[-1] += [f"{time * 1e6:.1f}", f"{time * part * 1e6:.1f}", f"{1 / part:.2f}"]
-        yield f"### {threads} thread{'s' if threads > 1 else ''}\n"
+        yield f"### {count(found['threads'])}\n"
         heads = [cell for task in ("training", "prediction") for cell in (task, "floor", "ratio")]
         yield table(["B, T, I, H", *heads], rows)
+
+
+def gain_of_threads(found):
+    if found["threads"] > 1:
+        yield GAIN.format(threads=found["threads"])
+        rows = [
+            [label(r["shape"]), *(f"{ratio(r[task], 'one', 'all'):.2f}" for task in TASKS)]
+            for r in found["gain"]
+        ]
+        yield table(["B, T, I, H", "training", "prediction"], rows)
+
+
+def subnormal(measured):
+    yield SUBNORMAL
+    cases = [(task, what) for task in TASKS for what in ("inputs", "weights")]
+    for found in measured:
+        rows = []
+        for result in found["subnormal"]:
+            cells = (f"{ratio(result[task], what, 'nothing'):.2f}" for task, what in cases)
+            rows.append([label(result["shape"]), *cells])
+        yield f"### {count(found['threads'])}\n"
+        yield table(["B, T, I, H", *map(", ".join, cases)], rows)
 
 
 def cold_start(seconds):

@@ -64,3 +64,14 @@ def test_pages(page):
         exec(block, names)
     if page.name == "README.md":
         assert blocks
+
+
+def test_excerpts_of_the_sources_are_found():
+    directive = r"literalinclude:: (\S+)\n((?:# +:.*\n)+)"
+    for page in (ROOT / "docs" / "tutorials").glob("*.py"):
+        for path, options in re.findall(directive, page.read_text()):
+            source = (page.parent / path).read_text()
+            start, end = (
+                re.search(f":{o}: (.*)", options)[1] for o in ("start-after", "end-before")
+            )
+            assert end in source[source.index(start) + len(start) :], (path, start)

@@ -35,10 +35,10 @@
 static INLINE void NAME(gru_cell)(const int ways, VEC *n, VEC *z, VEC *r, const VEC *u,
                                   const VEC *h, VEC *h_new)
 {
-    /* [reset gate] */
-    NAME(sigmoid)(ways, r);
     /* [update gate] */
     NAME(sigmoid)(ways, z);
+    /* [reset gate] */
+    NAME(sigmoid)(ways, r);
     /* [current memory content] */
     EACH(i) n[i] = n[i] + r[i] * u[i];
     NAME(tanh)(ways, n);
