@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _random
+from cgru._configs import Configurable
 
 
-class Initializer:
+class Initializer(Configurable):
     """Base class: a subclass implements ``__call__(shape, dtype)``."""
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:

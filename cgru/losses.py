@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _kernels, activations
+from cgru._configs import Configurable
 
 EPSILON = 1e-7  # keeps probabilities away from 0 and 1 before their logarithm is taken
 
 
-class Loss:
+class Loss(Configurable):
     """Base class of all losses.
 
     A subclass implements ``forward(y_true, y_pred)``, which returns the values, of shape

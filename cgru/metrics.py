@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks
+from cgru._configs import Configurable
 
 
-class Metric:
+class Metric(Configurable):
     """Base class: the mean of ``values(y_true, y_pred)`` over all batches since `reset_state`.
 
     Examples

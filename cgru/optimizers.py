@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _kernels
+from cgru._configs import Configurable
 from cgru.variables import FlatVector, aligned_zeros
 
 
-class Optimizer:
+class Optimizer(Configurable):
     """Base class of all optimizers.
 
     A subclass names its state vectors in `slots` and implements `step`.

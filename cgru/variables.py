@@ -74,6 +74,8 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         self.name = name
         self.path = path or name
         self.trainable = trainable
+        self.regularizer: Any = None  # of the loss, and after each step: see Layer.add_weight
+        self.constraint: Any = None
 
     @property
     def value(self) -> np.ndarray:

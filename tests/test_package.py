@@ -18,9 +18,9 @@ PACKAGE = Path(cgru.__file__).parent
 # What may be imported from where: a module may import those of its own line and of lines above.
 ORDER = [
     ["_kernels"],
-    ["_checks"],
+    ["_checks", "_configs"],
     ["config", "_random", "activations", "variables"],
-    ["initializers"],
+    ["initializers", "regularizers", "constraints"],
     ["layers.base", "layers._layout"],
     ["layers._gru_kernels", "layers._gru_steps"],
     ["layers.core", "layers.recurrent", "layers.regularization", "layers"],

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks, config, initializers
+from cgru import _checks, config, constraints, initializers, regularizers
+from cgru._configs import Configurable
 from cgru.variables import Variable
 
 Shape = tuple[int | None, ...]
@@ -23,7 +24,7 @@ CONTEXT = ("training", "mask", "initial_state", "needs_input_grad", "needs_backw
 _counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
 
-class Layer:
+class Layer(Configurable):
     """Base class of all layers.
 
     A subclass implements `build`, which makes the weights once the input's shape is known, and
@@ -41,6 +42,8 @@ class Layer:
         Of weights and outputs; `cgru.config.floatx()` by default.
     trainable : bool
         Whether training changes the weights.
+    activity_regularizer : str or Regularizer, optional
+        Of the outputs, added to the loss.
 
     Examples
     --------
@@ -83,8 +86,16 @@ class Layer:
         if "build" in vars(cls):
             cls.build = _checked_build(cls.build)  # type: ignore[assignment, method-assign]
 
+    # Whether inputs are indices, and stay integers: of an Embedding, for example.
+    reads_integers = False
+
     def __init__(
-        self, *, name: str | None = None, dtype: Any = None, trainable: bool = True
+        self,
+        *,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        activity_regularizer: Any = None,
     ) -> None:
         if name is None:
             kind = _checks.snake_case(type(self).__name__)
@@ -94,6 +105,7 @@ class Layer:
         self.built = False
         self._dtype = config.as_dtype(dtype)
         self._trainable = bool(trainable)
+        self.activity_regularizer = regularizers.get(activity_regularizer, "activity_regularizer")
         self._variables: list[Variable] = []
 
     # ---- What a subclass implements ----
@@ -125,6 +137,8 @@ class Layer:
         initializer: Any = "glorot_uniform",
         name: str = "weight",
         trainable: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
     ) -> Variable:
         """Make a weight of this layer.
 
@@ -134,6 +148,10 @@ class Layer:
         initializer : str or Initializer
         name : str
         trainable : bool
+        regularizer : str or Regularizer, optional
+            Added to the loss.
+        constraint : str or Constraint, optional
+            Applied after each step of the optimizer.
 
         Returns
         -------
@@ -141,6 +159,8 @@ class Layer:
         """
         value = initializers.get(initializer)(tuple(shape), self._dtype)
         variable = Variable(value, name, trainable, path=f"{self.name}/{name}")
+        variable.regularizer = regularizers.get(regularizer)
+        variable.constraint = constraints.get(constraint)
         self._variables.append(variable)
         return variable
 
