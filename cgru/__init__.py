@@ -21,19 +21,21 @@ from cgru import (
     layers,
     losses,
     metrics,
+    models,
     optimizers,
     regularizers,
     utils,
 )
 from cgru.config import get_num_threads, set_num_threads, show_config
 from cgru.layers import Input
-from cgru.models import Sequential
+from cgru.models import Model, Sequential
 from cgru.variables import Variable
 
 __version__ = "0.2.0"
 
 __all__ = [
     "Input",
+    "Model",
     "Sequential",
     "Variable",
     "activations",
@@ -46,6 +48,7 @@ __all__ = [
     "layers",
     "losses",
     "metrics",
+    "models",
     "optimizers",
     "regularizers",
     "set_num_threads",

@@ -132,3 +132,13 @@ def floats(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
             f"{array[where]} at index {where} ({len(bad)} such value{'s'[: len(bad) != 1]})"
         )
     return converted
+
+
+def integers(argument: str, value: Any) -> np.ndarray:
+    """`value` as a C-contiguous array of integers; floats must have integer values."""
+    array = numbers(argument, value)
+    if array.dtype.kind == "f":
+        whole = np.isfinite(array) & (array == np.trunc(array))
+        if not whole.all():
+            raise ValueError(f"{argument}: expected integers, got {array[~whole][0]}")
+    return np.ascontiguousarray(array, dtype=np.intp)

@@ -31,3 +31,13 @@ def generator(seed: Any = None) -> np.random.Generator:
     if seed is None:
         return np.random.default_rng(draw_seed())
     return np.random.default_rng(_checks.integer("seed", seed, 0))
+
+
+def dropout(
+    random: np.random.Generator, shape: tuple[int, ...], rate: float, dtype: np.dtype
+) -> np.ndarray:
+    """Factors that set a part `rate` of what they multiply to 0, and scale the rest up to match."""
+    if rate == 1:
+        return np.zeros(shape, dtype)
+    kept = random.random(shape, dtype=np.float32) >= rate
+    return kept.astype(dtype) * dtype.type(1 / (1 - rate))

@@ -9,25 +9,92 @@ import numpy as np
 
 from cgru import _random
 
+# Shuffled sequences are put into batches with others of like length among so many batches' worth.
+POOL = 64
+
+
+class Sequences:
+    """Sequences of different lengths, one after the other in memory.
+
+    Parameters
+    ----------
+    values : ndarray, shape (steps of all, ...)
+    lengths : ndarray of int, shape (sequences,)
+    """
+
+    def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
+        self.values = values
+        self.lengths = lengths
+        self.starts = np.cumsum(lengths) - lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, index: Any) -> Sequences:
+        part = Sequences(self.values, self.lengths[index])
+        part.starts = self.starts[index]
+        return part
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of all sequences as one padded array."""
+        return len(self), max(1, int(self.lengths.max())), *self.values.shape[1:]
+
+    def padded(self) -> np.ndarray:
+        """One array [sequences, time, ...], 0 after the end of each."""
+        array = np.zeros(self.shape, self.values.dtype)
+        for row, start, length in zip(array, self.starts, self.lengths, strict=True):
+            row[:length] = self.values[start : start + length]
+        return array
+
+    def mask(self) -> np.ndarray:
+        """Where a padded array holds values, [sequences, time] of bool."""
+        return np.arange(self.shape[1]) < self.lengths[:, np.newaxis]
+
 
 class Batch(NamedTuple):
-    """Inputs, targets and sample weights of the same length; all but x may be None."""
+    """Samples: inputs, targets and weights, each an array, `Sequences`, or a list of them.
 
-    x: np.ndarray
+    All but x may be None; `mask` is that of a batch of padded sequences.
+    """
+
+    x: Any
     y: Any = None
-    sample_weight: np.ndarray | None = None
+    sample_weight: Any = None
+    mask: np.ndarray | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return len(self.x[0]) if isinstance(self.x, list) else len(self.x)
 
     def take(self, index: Any) -> Batch:
         """The samples at `index`, an array of indices or a slice."""
-        return Batch(
-            self.x[index],
-            None if self.y is None else self.y[index],
-            None if self.sample_weight is None else self.sample_weight[index],
-        )
+        return Batch(*(_each(lambda item: item[index], part) for part in self[:3]))
+
+    def ready(self) -> Batch:
+        """Sequences padded, with their mask."""
+        if not isinstance(self.x, Sequences):
+            return self
+        x, y, weight = (_each(_padded, part) for part in self[:3])
+        return Batch(x, y, weight, self.x.mask())
+
+
+def _each(function: Callable[[Any], Any], part: Any) -> Any:
+    if isinstance(part, list):
+        return [_each(function, item) for item in part]
+    return None if part is None else function(part)
+
+
+def _padded(item: Any) -> np.ndarray:
+    return item.padded() if isinstance(item, Sequences) else item
 
 
 class ArrayBatches:
-    """The samples of `data` in batches of `batch_size`, in a new order each time if shuffled."""
+    """The samples of `data` in batches of `batch_size`, in a new order each time if shuffled.
+
+    Sequences come in batches of similar length.
+    """
 
     def __init__(self, data: Batch, batch_size: int, shuffle: bool = False) -> None:
         self.data = data
@@ -35,14 +102,26 @@ class ArrayBatches:
         self.shuffle = shuffle
 
     def __len__(self) -> int:
-        return -(-len(self.data.x) // self.batch_size)
+        return -(-self.data.count // self.batch_size)
+
+    def parts(self) -> Iterator[Any]:
+        """What to take for each batch: indices, or a slice."""
+        count, size = self.data.count, self.batch_size
+        random = _random.generator() if self.shuffle else None
+        order = None if random is None else random.permutation(count)
+        parts: list[Any] = [slice(i, min(i + size, count)) for i in range(0, count, size)]
+        if isinstance(self.data.x, Sequences):
+            order = np.arange(count) if order is None else order
+            lengths, pool = self.data.x.lengths, count if random is None else POOL * size
+            for start in range(0, count, pool):
+                chosen = order[start : start + pool]
+                order[start : start + pool] = chosen[np.argsort(lengths[chosen], kind="stable")]
+            if random is not None:
+                random.shuffle(parts)
+        return (part if order is None else order[part] for part in parts)
 
     def __iter__(self) -> Iterator[Batch]:
-        count = len(self.data.x)
-        order = _random.generator().permutation(count) if self.shuffle else None
-        for start in range(0, count, self.batch_size):
-            part = slice(start, min(start + self.batch_size, count))
-            yield self.data.take(part if order is None else order[part])
+        return (self.data.take(part).ready() for part in self.parts())
 
 
 class IterableBatches:
@@ -94,6 +173,10 @@ class IterableBatches:
                     )
                 if self.steps is None:
                     return
+                continue
+            if isinstance(item, Batch):
+                count += 1
+                yield item
                 continue
             if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
                 raise ValueError(

@@ -2,167 +2,167 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
-import numpy as np
-
-from cgru.layers.base import Backward, Layer, Shape, SymbolicTensor
+from cgru import _configs
+from cgru.layers import graph
+from cgru.layers.base import Layer
+from cgru.layers.graph import Step
+from cgru.layers.input import InputLayer
+from cgru.layers.symbolic import Input, Shape, SymbolicTensor, is_several
+from cgru.summary import lines
 from cgru.training import Trainer
 
+M = TypeVar("M", bound="Model")
 
-class Sequential(Trainer):
-    """A chain of layers, each reading what the one before it returns.
+
+class Model(Trainer):
+    """A graph of layers, from inputs to outputs.
 
     Parameters
     ----------
-    layers : list of Layer, optional
-        May begin with an `Input`; without one the model is built for the first data it sees.
+    inputs : SymbolicTensor, or a list or dictionary of them
+        What `cgru.Input` returned.
+    outputs : SymbolicTensor, or a list or dictionary of them
+        What layers returned that were called on the inputs, or on what others returned.
     name : str, optional
+    trainable : bool
 
     Attributes
     ----------
     layers : list of Layer
+        One `InputLayer` for each input among them.
+    inputs, outputs : list of SymbolicTensor
 
     Examples
     --------
-    >>> cgru.utils.set_random_seed(1)
-    >>> x = np.random.rand(200, 10, 1)
-    >>> y = x.sum(axis=1)
-    >>> model = cgru.Sequential([cgru.layers.GRU(8), cgru.layers.Dense(1)])
-    >>> model.compile("adam", "mse")
-    >>> history = model.fit(x, y, epochs=20)
-    >>> model.predict(x).shape
-    (200, 1)
+    Two inputs, one layer that reads both, and two outputs:
+
+    >>> a, b = cgru.Input((None, 3), name="a"), cgru.Input((None, 3), name="b")
+    >>> gru = cgru.layers.GRU(4)
+    >>> both = cgru.layers.Concatenate()([gru(a), gru(b)])
+    >>> same = cgru.layers.Dense(1, activation="sigmoid", name="same")(both)
+    >>> length = cgru.layers.Dense(1, name="length")(both)
+    >>> model = cgru.Model([a, b], [same, length])
+    >>> model.compile("adam", ["binary_crossentropy", "mse"])
+    >>> x = np.zeros((5, 7, 3))
+    >>> [y.shape for y in model.predict([x, x])]
+    [(5, 1), (5, 1)]
     """
 
-    def __init__(self, layers: Iterable[Any] | None = None, name: str | None = None) -> None:
-        super().__init__(name=name)
-        self.layers: list[Layer] = []
-        self._input: Shape | None = None  # as an Input described it
-        self._built_for: Shape | None = None
-        self._checked: tuple[Shape, list[Layer], Any] | None = None
-        for layer in layers or ():
-            self.add(layer)
-
-    def add(self, layer: Layer | SymbolicTensor) -> None:
-        """Append a layer (or begin with an `Input`)."""
-        if isinstance(layer, SymbolicTensor):
-            if self.layers or self._input is not None:
-                raise ValueError(f"layer: {layer!r} must be the first entry of a Sequential")
-            self._input = layer.shape
-            self._dtype = layer.dtype
-            return
-        if not isinstance(layer, Layer):
-            raise TypeError(f"layer: expected a Layer or an Input, got {layer!r}")
-        if any(layer.name == other.name for other in self.layers):
-            raise ValueError(f"layer: the model has a layer named {layer.name!r} already")
-        if layer.dtype != self.dtype and (self.layers or self._input is not None):
-            raise ValueError(
-                "dtype: the input and all layers of a model must have one dtype, got "
-                f"{self.dtype} and, for {layer.name}, {layer.dtype}"
+    def __init__(
+        self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True
+    ) -> None:
+        self.inputs, self._input_keys = _tensors("inputs", inputs)
+        self.outputs, self._output_keys = _tensors("outputs", outputs)
+        for tensor in self.inputs:
+            if tensor.call is not None:
+                raise ValueError(f"inputs: expected what Input() returned, got {tensor!r}")
+        names = [tensor.name for tensor in self.inputs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"inputs: expected different names, got {names}")
+        calls = graph.trace(self.inputs, self.outputs)
+        dtypes = {call.layer.dtype for call in calls} or {self.inputs[0].dtype.name}
+        if len(dtypes) > 1:
+            raise ValueError(f"dtype: all layers of a model must have one dtype, got {dtypes}")
+        super().__init__(name=name, trainable=trainable, dtype=dtypes.pop())
+        places: dict[int, int] = {}
+        for tensor in [*self.inputs, *(tensor for call in calls for tensor in call.outputs)]:
+            places.setdefault(id(tensor), len(places))
+        self.layers: list[Layer] = [InputLayer.of(tensor) for tensor in self.inputs]
+        self.layers += dict.fromkeys(call.layer for call in calls)
+        _check_names(self.layers)
+        steps = [
+            Step(
+                call.layer,
+                tuple(places[id(tensor)] for tensor in call.inputs),
+                tuple(places[id(tensor)] for tensor in call.outputs),
+                call.states,
+                call.training,
             )
-        shape = self._built_for or self._input
-        if shape is not None:
-            for earlier in self.layers:
-                shape = _output_shape(earlier, shape)
-            layer.ensure_built(shape)
-            self._built_for = self._built_for or self._input
-            self.built = True
-        self._dtype = layer._dtype
-        self.layers.append(layer)
+            for call in calls
+        ]
+        sinks = [places[id(tensor)] for tensor in self.outputs]
+        self.link(steps, len(places), range(len(self.inputs)), sinks)
+        self.built = True
 
-    # ---- Shapes ----
+    # ---- Inputs and outputs ----
 
     @property
-    def input_shape(self) -> Shape:  # type: ignore[override]
-        """The shape that the model reads, None for what is free."""
-        return self._built_for or self._input or (None,)
+    def takes_several(self) -> bool:  # type: ignore[override]
+        """Whether there are several inputs."""
+        return len(self.sources) > 1
 
     @property
-    def output_shape(self) -> Shape:
-        """The shape that a built model returns."""
-        if not self.built:
-            raise ValueError(f"{self.name} has no output shape before it is built")
-        return self.compute_output_shape(self.input_shape)
+    def input_names(self) -> list[str]:
+        """The names of the inputs, as dictionaries of data use them."""
+        return [tensor.name for tensor in self.inputs]
 
     @property
-    def stateful(self) -> bool:  # type: ignore[override]
+    def output_names(self) -> list[str]:
+        """The names of the outputs: of their layers, or of the dictionary of outputs."""
+        return self._output_keys or [tensor.name for tensor in self.outputs]
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape that the model reads, None for what is free; a list for several inputs."""
+        shapes = [tensor.shape for tensor in self.inputs]
+        return shapes if self.takes_several else shapes[0]
+
+    @property
+    def output_shape(self) -> Any:
+        """The shape that the model returns; a list for several outputs."""
+        shape = self.compute_output_shape(self.input_shape)
+        return list(shape) if self.returns_several else shape
+
+    @property
+    def stateful(self) -> bool:
         """Whether a layer carries its state from batch to batch."""
         return any(getattr(layer, "stateful", False) for layer in self.layers)
 
-    def check_input(self, shape: Shape, argument: str = "x") -> None:
-        if not self.layers:
-            raise ValueError(f"{self.name} has no layers: add some first")
-        expected = self._input
-        if expected is not None and (
-            len(shape) != len(expected)
-            or any(e not in (None, s) for e, s in zip(expected[1:], shape[1:], strict=True))
-        ):
-            raise ValueError(
-                f"{argument}: {self.name} expects shape {(None, *expected[1:])}, got {shape}"
-            )
+    def check_input(self, shape: Any, argument: str = "x") -> None:
+        shapes = shape if self.takes_several else [shape]
+        for tensor, found in zip(self.inputs, shapes, strict=True):
+            expected = tensor.shape
+            name = f"{argument}[{tensor.name!r}]" if self.takes_several else argument
+            if len(found) != len(expected) or any(
+                e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
+            ):
+                raise ValueError(
+                    f"{name}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
+                )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        shapes = self.output_shapes(input_shape if self.takes_several else [input_shape])
+        found = tuple(shapes[place] for place in self.sinks)
+        return found if self.returns_several else found[0]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights; those of a model that has its inputs are there already."""
+
+    # ---- Its layers ----
+
+    def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
+        """A layer by its name or its place in `layers`.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        if (name is None) == (index is None):
+            raise ValueError(f"name, index: expected one of them, got {name!r} and {index!r}")
+        if index is not None:
+            if not -len(self.layers) <= index < len(self.layers):
+                raise ValueError(f"index: {self.name} has {len(self.layers)} layers, got {index}")
+            return self.layers[index]
         for layer in self.layers:
-            layer.check_input(shape, argument)
-            shape = _output_shape(layer, shape)
-            argument = f"output of {layer.name}"
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        for layer in self.layers:
-            input_shape = _output_shape(layer, input_shape)
-        return input_shape
-
-    def checked_output_shape(self, input_shape: tuple[int, ...]) -> Any:
-        known = self._checked
-        if known is None or known[0] != input_shape or known[1] != self.layers:
-            self.check_input(input_shape)
-            known = input_shape, self.layers.copy(), self.compute_output_shape(input_shape)
-            self._checked = known
-        return known[2]
-
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
-        for layer in self.layers:
-            mask = layer.compute_mask(x, mask)
-        return mask
-
-    def build(self, input_shape: Shape) -> None:
-        """Make the weights for inputs of `input_shape`, such as ``(None, 10, 3)``."""
-        shape = self._built_for = input_shape
-        for layer in self.layers:
-            layer.ensure_built(shape)
-            shape = _output_shape(layer, shape)
-
-    # ---- Forward and backward ----
-
-    def forward(
-        self,
-        x: np.ndarray,
-        training: bool = False,
-        mask: np.ndarray | None = None,
-        needs_input_grad: bool = True,
-        needs_backward: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
-        context = {
-            "training": training,
-            "mask": mask,
-            "initial_state": None,
-            "needs_input_grad": needs_input_grad,
-            "needs_backward": needs_backward,
-        }
-        backwards: list[Backward] = []
-        for layer in self.layers:
-            y, layer_backward = layer.run(x, context)
-            backwards.append(layer_backward)
-            context["mask"] = mask = layer.compute_mask(x, mask)
-            context["needs_input_grad"] = True  # by the layer before
-            x = y
-
-        def backward(dy: np.ndarray) -> np.ndarray:
-            for layer_backward in reversed(backwards):
-                dy = layer_backward(dy)
-            return dy
-
-        return x, backward
+            if layer.name == name:
+                return layer
+        names = [layer.name for layer in self.layers]
+        raise ValueError(f"name: expected one of {names}, got {name!r}")
 
     def reset_states(self) -> None:
         """Let the next batch of stateful layers start from zeros."""
@@ -172,13 +172,15 @@ class Sequential(Trainer):
 
     # ---- Looking at it ----
 
-    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+    def summary(self, print_fn: Callable[[str], Any] = print, show_trainable: bool = False) -> None:
         """Print the layers, the shapes of their outputs and their numbers of weights.
 
         Parameters
         ----------
         print_fn : callable
             Given each line.
+        show_trainable : bool
+            Whether to show which layers train.
 
         Examples
         --------
@@ -199,25 +201,309 @@ class Sequential(Trainer):
         """
         if not self.built:
             raise ValueError(f"{self.name}: call build() or show it data before summary()")
-        shape = self.input_shape
-        print_fn(f"Model: {self.name}")
-        print_fn(f"{'Layer (type)':<29} {'Output shape':<24} {'Parameters':>11}")
+        for line in lines(self, show_trainable):
+            print_fn(line)
+
+    # ---- As a dictionary ----
+
+    def get_config(self) -> dict[str, Any]:
+        calls = [
+            {
+                "layer": self.layers.index(step.layer),
+                "reads": list(step.reads),
+                "writes": list(step.writes),
+                "states": step.states,
+                "training": step.training,
+            }
+            for step in self.steps
+        ]
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "layers": [layer.serialized() for layer in self.layers],
+            "calls": calls,
+            "outputs": list(self.sinks),
+            "input_keys": self._input_keys,
+            "output_keys": self._output_keys,
+        }
+
+    @classmethod
+    def from_config(
+        cls: type[M], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> M:
+        layers = [_configs.deserialize(layer, custom_objects) for layer in config["layers"]]
+        tensors = dict(enumerate(layer.output for layer in layers if isinstance(layer, InputLayer)))
+        inputs = list(tensors.values())
+        for call in config["calls"]:
+            layer = layers[call["layer"]]
+            read = [tensors[place] for place in call["reads"]]
+            count = len(read) - call["states"]
+            states = {"initial_state": read[count:]} if call["states"] else {}
+            x = read[:count] if layer.takes_several else read[0]
+            written = layer(x, training=call["training"], **states)
+            if not isinstance(written, tuple):
+                written = (written,)
+            tensors |= zip(call["writes"], written, strict=True)
+        outputs = [tensors[place] for place in config["outputs"]]
+        return cls(
+            _structured(inputs, config.get("input_keys")),
+            _structured(outputs, config.get("output_keys")),
+            name=config.get("name"),
+            trainable=config.get("trainable", True),
+        )
+
+    def to_json(self, **kwargs: Any) -> str:
+        """The configuration as JSON, for `model_from_json`.
+
+        Parameters
+        ----------
+        **kwargs
+            As for `json.dumps`.
+        """
+        return json.dumps(self.serialized(), **kwargs)
+
+
+class Sequential(Model):
+    """A chain of layers, each reading what the one before it returns.
+
+    Parameters
+    ----------
+    layers : list of Layer, optional
+        May begin with an `Input`; without one the model is built for the first data it sees.
+    trainable : bool
+    name : str, optional
+
+    Attributes
+    ----------
+    layers : list of Layer
+
+    Examples
+    --------
+    >>> cgru.utils.set_random_seed(1)
+    >>> x = np.random.rand(200, 10, 1)
+    >>> y = x.sum(axis=1)
+    >>> model = cgru.Sequential([cgru.layers.GRU(8), cgru.layers.Dense(1)])
+    >>> model.compile("adam", "mse")
+    >>> history = model.fit(x, y, epochs=20)
+    >>> model.predict(x).shape
+    (200, 1)
+    """
+
+    def __init__(
+        self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None
+    ) -> None:
+        Trainer.__init__(self, name=name, trainable=trainable)
+        self.layers: list[Layer] = []
+        self._input: SymbolicTensor | None = None  # as an Input described it
+        self._built_for: Shape | None = None
+        self._input_keys = self._output_keys = None
+        for layer in layers or ():
+            self.add(layer)
+
+    def add(self, layer: Layer | SymbolicTensor) -> None:
+        """Append a layer (or begin with an `Input`)."""
+        if isinstance(layer, InputLayer):
+            layer = layer.output
+        if isinstance(layer, SymbolicTensor):
+            if self.layers or self._input is not None:
+                raise ValueError(f"layer: {layer!r} must be the first entry of a Sequential")
+            self._input = layer
+            if layer.dtype.kind == "f":
+                self._dtype = layer.dtype
+            return
+        if not isinstance(layer, Layer):
+            raise TypeError(f"layer: expected a Layer or an Input, got {layer!r}")
+        _check_names([*self.layers, layer])
+        if layer.dtype != self.dtype and (self.layers or self._input is not None):
+            raise ValueError(
+                "dtype: the input and all layers of a model must have one dtype, got "
+                f"{self.dtype} and, for {layer.name}, {layer.dtype}"
+            )
+        shape = self._built_for or (self._input and self._input.shape)
+        if shape is not None:
+            for earlier in self.layers:
+                shape = _single(earlier, shape)
+            layer.ensure_built(shape)
+            self._built_for = self._built_for or self.input_shape
+            self.built = True
+        self._dtype = layer._dtype
+        self.layers.append(layer)
+        self._link()
+
+    def pop(self) -> Layer:
+        """Remove the last layer, and return it."""
+        if not self.layers:
+            raise ValueError(f"{self.name} has no layers to remove")
+        layer = self.layers.pop()
+        self._link()
+        return layer
+
+    def _link(self) -> None:
+        steps = [Step(layer, (i,), (i + 1,)) for i, layer in enumerate(self.layers)]
+        self.link(steps, len(steps) + 1, (0,), (len(steps),))
+        self._known_shapes.clear()
+
+    # ---- Inputs and outputs ----
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:  # type: ignore[override]
+        """The input, once its shape is known."""
+        if self._input is None:
+            dtype = "int64" if self.reads_integers else self.dtype
+            self._input = Input(batch_shape=self._shape(), dtype=dtype)
+        return [self._input]
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:  # type: ignore[override]
+        """The output, once its shape is known."""
+        return [SymbolicTensor(self.output_shape, self._dtype, self.output_names[0])]
+
+    @property
+    def output_names(self) -> list[str]:
+        return [self.layers[-1].name] if self.layers else ["output"]
+
+    @property
+    def input_names(self) -> list[str]:
+        return ["input" if self._input is None else self._input.name]
+
+    def _shape(self) -> Shape:
+        if not self.built:
+            raise ValueError(f"{self.name} has no shapes before it is built")
+        assert self._built_for is not None
+        return self._built_for
+
+    @property
+    def input_shape(self) -> Shape:
+        """The shape that the model reads, None for what is free."""
+        return self._built_for or (None if self._input is None else self._input.shape) or (None,)
+
+    @property
+    def output_shape(self) -> Shape:
+        """The shape that a built model returns."""
+        return self.compute_output_shape(self._shape())
+
+    def check_input(self, shape: Shape, argument: str = "x") -> None:
+        if not self.layers:
+            raise ValueError(f"{self.name} has no layers: add some first")
+        if self._input is not None:
+            super().check_input(shape, argument)
         for layer in self.layers:
-            shape = _output_shape(layer, shape)
-            name = f"{layer.name} ({type(layer).__name__})"
-            print_fn(f"{name:<29} {shape!s:<24} {layer.count_params():>11,}")
-        total = self.count_params()
-        trainable = sum(weight.size for weight in self.trainable_weights)
-        size = total * self._dtype.itemsize
-        print_fn(f"Total parameters: {total:,} ({size:,} bytes), trainable: {trainable:,}")
+            layer.check_input(shape, argument)
+            shape = _single(layer, shape)
+            argument = f"output of {layer.name}"
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        for layer in self.layers:
+            input_shape = _single(layer, input_shape)
+        return input_shape
+
+    def build(self, input_shape: Any = None) -> None:
+        """Make the weights for inputs of `input_shape`, such as ``(None, 10, 3)``."""
+        shape = self._built_for = tuple(self.input_shape if input_shape is None else input_shape)
+        for layer in self.layers:
+            layer.ensure_built(shape)
+            shape = _single(layer, shape)
+        self.built = True
+
+    # ---- As a dictionary ----
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = {"name": self.name, "trainable": self.trainable}
+        config["layers"] = [layer.serialized() for layer in self.layers]
+        if self._input is not None:
+            entry = InputLayer.of(self._input)
+            config["layers"].insert(0, entry.serialized())
+        elif self._built_for is not None:
+            config["build_input_shape"] = list(self._built_for)
+        return config
+
+    @classmethod
+    def from_config(
+        cls: type[M], config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> M:
+        layers = [_configs.deserialize(layer, custom_objects) for layer in config["layers"]]
+        model = cls(layers, config.get("trainable", True), config.get("name"))
+        if config.get("build_input_shape"):
+            model.build(config["build_input_shape"])
+        return model
 
 
-def _output_shape(layer: Layer, input_shape: Shape) -> Shape:
+def _single(layer: Layer, input_shape: Shape) -> Shape:
     """The shape of the one output that a Sequential can pass on."""
     shape = layer.compute_output_shape(input_shape)
-    if shape and isinstance(shape[0], tuple):
+    if is_several(shape):
         raise ValueError(
             f"{layer.name}: expected a layer with one output in a Sequential, got one with "
             f"{len(shape)}, of shapes {shape} (return_state?)"
         )
     return shape
+
+
+def _check_names(layers: list[Layer]) -> None:
+    names: set[str] = set()
+    for layer in layers:
+        if layer.name in names:
+            raise ValueError(f"layer: the model has a layer named {layer.name!r} already")
+        names.add(layer.name)
+
+
+def _tensors(argument: str, value: Any) -> tuple[list[SymbolicTensor], list[str] | None]:
+    """Symbolic tensors as a list, and the keys of a dictionary of them."""
+    keys = None
+    if isinstance(value, Mapping):
+        keys, value = list(value), list(value.values())
+    tensors = list(value) if isinstance(value, (list, tuple)) else [value]
+    for tensor in tensors:
+        if not isinstance(tensor, SymbolicTensor):
+            raise ValueError(
+                f"{argument}: expected what Input() or a layer called on it returned, got "
+                f"{tensor!r}; a model of your own class is a Layer with forward"
+            )
+    if not tensors:
+        raise ValueError(f"{argument}: expected at least one")
+    return tensors, keys
+
+
+def _structured(tensors: list[Any], keys: list[str] | None) -> Any:
+    if keys is not None:
+        return dict(zip(keys, tensors, strict=True))
+    return tensors if len(tensors) > 1 else tensors[0]
+
+
+def clone_model(model: M) -> M:
+    """A model with the same layers and fresh weights.
+
+    Parameters
+    ----------
+    model : Model
+
+    Examples
+    --------
+    >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
+    >>> cgru.models.clone_model(model).count_params() == model.count_params()
+    True
+    """
+    if not isinstance(model, Model):
+        raise ValueError(f"model: expected a Model, got {model!r}")
+    return type(model).from_config(model.get_config())
+
+
+def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """The model that `Model.to_json` described, with fresh weights.
+
+    Parameters
+    ----------
+    text : str
+    custom_objects : dict, optional
+        Classes by name, for those that are not cgru's own.
+
+    Examples
+    --------
+    >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
+    >>> cgru.models.model_from_json(model.to_json()).output_shape
+    (None, 4)
+    """
+    model = _configs.deserialize(json.loads(text), custom_objects)
+    if not isinstance(model, Model):
+        raise ValueError(f"text: expected the JSON of a model, got that of {model!r}")
+    return model

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from cgru import _checks, _kernels, losses, metrics, optimizers
+from cgru import _checks, _door, _kernels, optimizers, truncated
 from cgru.callbacks import Callback, History, Logs, ProgbarLogger
 from cgru.data import ArrayBatches, Batch, IterableBatches
-from cgru.layers.base import Backward, Layer, Shape
-from cgru.variables import FlatVector
+from cgru.layers.graph import Graph
+from cgru.objective import Objective, Tracker
+from cgru.variables import FlatVector, structure
 
 
-class Trainer(Layer):
+class Trainer(Graph):
     """A layer that can be trained: what `cgru.Sequential` inherits.
 
     The way of a batch: `fit` -> `_train_step` -> `forward` of the layers -> the loss and its
@@ -24,30 +26,35 @@ class Trainer(Layer):
     """
 
     stop_training: bool
-    optimizer: optimizers.Optimizer | None = None
-    loss: losses.Loss | None = None
     history: History | None = None
-    input_shape: Shape
+    optimizer: optimizers.Optimizer | None = None
+    objective: Objective | None = None
+    input_names: list[str]
+    output_names: list[str]
+    input_shape: Any
     stateful: bool
-    _flat: FlatVector | None = None
-    _metrics: Sequence[metrics.Metric] = ()
 
-    # ---- What a subclass implements ----
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._flat: FlatVector | None = None
+        self._flat_version = -1
+        self._known_shapes: dict[Any, Any] = {}
 
-    def forward(
-        self,
-        x: np.ndarray,
-        training: bool = False,
-        mask: np.ndarray | None = None,
-        needs_input_grad: bool = True,
-        needs_backward: bool = True,
-    ) -> tuple[np.ndarray, Backward]:
-        """The output for x, and the function that takes a gradient back."""
-        raise NotImplementedError(f"{type(self).__name__}.forward")
+    # ---- Shapes ----
 
-    def checked_output_shape(self, input_shape: tuple[int, ...]) -> Any:
-        """The output's shape, for an input whose shape is checked; asked at every batch."""
-        raise NotImplementedError(f"{type(self).__name__}.checked_output_shape")
+    def checked_output_shape(self, input_shape: Any) -> Any:
+        """The output's shape for arrays of `input_shape`, which is checked; asked at each batch."""
+        key = tuple(input_shape)
+        if key not in self._known_shapes:
+            if len(self._known_shapes) > 100:
+                self._known_shapes.clear()
+            self.check_input(input_shape)
+            self._known_shapes[key] = self.compute_output_shape(input_shape)
+        return self._known_shapes[key]
+
+    def returns_steps(self, input_shape: tuple[int, ...]) -> bool:
+        """Whether the output of sequences has a time axis, as long as theirs."""
+        return self.compute_output_shape((None, None, *input_shape[2:]))[1:2] == (None,)
 
     # ---- The flat parameter vector ----
 
@@ -58,10 +65,13 @@ class Trainer(Layer):
                 f"{self.name} has no weights yet: start it with an Input, call build(), or show "
                 "it data"
             )
-        weights = self.trainable_weights
-        if self._flat is None or not self._flat.holds(weights):
-            self._flat = FlatVector(weights)
-        return self._flat
+        flat = self._flat
+        if flat is None or self._flat_version != structure.version or not flat.is_whole:
+            version, weights = structure.version, self.trainable_weights
+            if flat is None or not flat.holds(weights):
+                flat = self._flat = FlatVector(weights)
+            self._flat_version = version
+        return flat
 
     @property
     def theta(self) -> np.ndarray:
@@ -113,40 +123,78 @@ class Trainer(Layer):
         >>> model.evaluate(x, y) < 1e-4
         True
         """
-        self._check_compiled("value_and_grad")
-        batch = self._batch(x, y, sample_weight)
+        objective = self._check_compiled("value_and_grad")
+        batch = _door.batch(self, objective, x, y, sample_weight).ready()
         self.theta = theta
         flat = self.flat()
-        value, _ = self._loss_and_gradient(flat, batch, training)
+        value, *_ = self._loss_and_gradient(flat, batch, training)
         return value, flat.grad.astype(np.float64)
 
     # ---- Compiling ----
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Any = None) -> None:
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
         """Choose how to train.
 
         Parameters
         ----------
         optimizer : str or Optimizer
         loss : str or Loss
+            With several outputs a list, or a dictionary by output; None for outputs that are not
+            trained.
+        loss_weights : float, or a list or dictionary of them, optional
+            Factors on the losses in their sum.
         metrics : list of str or Metric, optional
+            With several outputs a list of such lists, or a dictionary by output.
+        weighted_metrics : list of str or Metric, optional
+            The same, with sample weights taken into account.
+        **kwargs
+            ``run_eagerly``, ``steps_per_execution``, ``jit_compile`` and ``auto_scale_loss`` of
+            Keras are accepted, and change nothing.
         """
-        self.optimizer, self.loss, self._metrics = (
-            optimizers.get(optimizer),
-            None if loss is None else losses.get(loss),
-            _metrics(metrics),
-        )
+        unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
+        unknown -= {"auto_scale_loss"}
+        if unknown:
+            raise TypeError(f"compile: unexpected arguments {sorted(unknown)}")
+        names = self.output_names
+        objective = Objective(names, loss, loss_weights, metrics, weighted_metrics)
+        self.optimizer, self.objective = optimizers.get(optimizer), objective
+        self._compiled_with = {
+            "optimizer": self.optimizer,
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+
+    @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self.objective is not None
+
+    @property
+    def loss(self) -> Any:
+        """The loss that `compile` was given."""
+        return self._compiled_with["loss"] if self.compiled else None
 
     @property
     def metrics_names(self) -> list[str]:
         """The names of what `evaluate` returns."""
-        return ["loss", *(metric.name for metric in self._metrics)]
+        return ["loss"] if self.objective is None else self.objective.names_of_results()
 
-    def _check_compiled(self, method: str) -> None:
-        if self.optimizer is None:
+    def _check_compiled(self, method: str) -> Objective:
+        if self.objective is None:
             raise RuntimeError(f"{method}: call compile() first, with an optimizer and a loss")
-        if self.loss is None:
+        if not self.objective.has_loss:
             raise ValueError(f"{method}: compile() was given no loss")
+        return self.objective
 
     # ---- Training ----
 
@@ -165,17 +213,26 @@ class Trainer(Layer):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int = 1,
+        *,
+        lengths: Any = None,
+        tbptt: int | None = None,
     ) -> History:
         """Train for a number of epochs.
 
         Parameters
         ----------
-        x : array_like, or iterable of batches
-            Inputs [samples, time, features] (or what the first layer reads); or an iterable of
-            ``(x, y)`` or ``(x, y, sample_weight)`` batches, without `y`.  Converted to the
-            model's dtype where needed: integers, float16, other byte orders and layouts work.
+        x : array_like, list of array_like, or iterable of batches
+            Inputs [samples, time, features] (or what the first layer reads); or a list of
+            sequences [time, features] of different lengths; or an iterable of ``(x, y)`` or
+            ``(x, y, sample_weight)`` batches, without `y`.  Of a model with several inputs a
+            list, or a dictionary by input.  Converted to the model's dtype where needed:
+            integers, float16, other byte orders and layouts work.
         y : array_like
-            Targets.
+            Targets; a list, or a dictionary by output, where there are several.  For sequences of
+            different lengths and an output for each step a list of arrays as well.
         batch_size : int
             Samples per step; 32 by default.
         epochs : int
@@ -197,6 +254,20 @@ class Trainer(Layer):
             The epoch at which to start: of use when going on with a model.
         steps_per_epoch : int, optional
             Batches per epoch, for iterables that do not end.
+        validation_steps : int, optional
+            Batches to evaluate, for iterables that do not end.
+        validation_batch_size : int, optional
+            `batch_size` by default.
+        validation_freq : int
+            Evaluate after each so many epochs.
+        lengths : array_like of int, shape (samples,), optional
+            The number of steps of each sequence in `x`, which is padded at the end; what is in
+            the padding has no effect.  Batches are formed of sequences of similar length.
+        tbptt : int, optional
+            Backpropagate through at most so many steps: sequences are read in chunks of that
+            length, the states carried from one to the next, and the optimizer makes one step with
+            the sum of their gradients (Williams and Peng 1990).  The memory needed does not grow
+            with the sequences.
 
         Returns
         -------
@@ -210,9 +281,10 @@ class Trainer(Layer):
         RuntimeError
             If the model was not compiled.
         """
-        self._check_compiled("fit")
+        objective = self._check_compiled("fit")
         epochs = _checks.integer("epochs", epochs, 1)
         initial_epoch = _checks.integer("initial_epoch", initial_epoch, 0)
+        validation_freq = _checks.integer("validation_freq", validation_freq, 1)
         if steps_per_epoch is not None:
             steps_per_epoch = _checks.integer("steps_per_epoch", steps_per_epoch, 1)
         split = _checks.real("validation_split", validation_split, 0, 1, open_maximum=True)
@@ -223,35 +295,39 @@ class Trainer(Layer):
         for callback in callbacks or ():
             if not isinstance(callback, Callback):
                 raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+        chunks = None if tbptt is None else truncated.Chunks(self, tbptt)
 
-        validation: ArrayBatches | IterableBatches | None = None
-        batches: ArrayBatches | IterableBatches
+        door = functools.partial(_door.batch, self, objective)
+        validation: Batches | None = None
+        batches: Batches
         if _is_iterable_of_batches(x, y):
-            if split or sample_weight is not None:
+            if split or sample_weight is not None or lengths is not None:
                 raise ValueError(
-                    "validation_split, sample_weight: expected with arrays only; an iterable "
-                    "gives (x, y, sample_weight) itself, and takes validation_data"
+                    "validation_split, lengths, sample_weight: expected with arrays only; an "
+                    "iterable gives (x, y, sample_weight) itself, and takes validation_data"
                 )
-            batches = IterableBatches(
-                x, functools.partial(self._batch, class_weight=class_weight), steps_per_epoch
-            )
+            prepare = functools.partial(door, class_weight=class_weight)
+            batches = IterableBatches(x, prepare, steps_per_epoch)
         else:
-            data = self._batch(x, y, sample_weight, class_weight)
+            data = door(x, y, sample_weight, class_weight, lengths)
             if split:
-                cut = min(int(len(data.x) * (1 - split)), len(data.x) - 1)
+                cut = min(int(data.count * (1 - split)), data.count - 1)
                 if cut == 0:
                     raise ValueError(
-                        f"validation_split: {split} of {len(data.x)} samples leaves none to "
-                        "train on"
+                        f"validation_split: {split} of {data.count} samples leaves none to train on"
                     )
-                validation = self._array_batches(data.take(slice(cut, None)), batch_size)
+                validation = self._array_batches(
+                    data.take(slice(cut, None)), validation_batch_size or batch_size
+                )
                 data = data.take(slice(cut))
             batches = self._array_batches(data, batch_size, bool(shuffle))
             if steps_per_epoch is not None:
                 # Epochs of a fixed length go on through the samples where the last one stopped.
-                batches = IterableBatches(batches, Batch, steps_per_epoch)
+                batches = IterableBatches(batches, door, steps_per_epoch)
         if validation_data is not None:
-            validation = self._validation(validation_data, batch_size)
+            validation = self._validation(
+                validation_data, validation_batch_size or batch_size, validation_steps
+            )
 
         self.stop_training = False
         self.history = History()
@@ -268,8 +344,8 @@ class Trainer(Layer):
             _call(loop, "on_train_begin")
             for epoch in range(initial_epoch, epochs):
                 _call(loop, "on_epoch_begin", epoch)
-                logs = self._epoch(batches, loop)
-                if validation is not None:
+                logs = self._epoch(batches, loop, chunks)
+                if validation is not None and (epoch + 1) % validation_freq == 0:
                     results = self._evaluate(validation)
                     logs |= {f"val_{name}": value for name, value in results.items()}
                 _call(loop, "on_epoch_end", epoch, logs)
@@ -279,32 +355,52 @@ class Trainer(Layer):
             _call(loop, "on_train_end")
         return self.history
 
-    def _epoch(self, batches: Iterable[Batch], callbacks: list[Callback]) -> Logs:
-        tracker = _Tracker(self._metrics)
+    def _epoch(
+        self, batches: Iterable[Batch], callbacks: list[Callback], chunks: truncated.Chunks | None
+    ) -> Logs:
+        assert self.objective is not None
+        tracker = Tracker(self.objective)
         for step, batch in enumerate(batches):
             _call(callbacks, "on_train_batch_begin", step)
-            self._train_step(batch, tracker)
+            self._train_step(batch, tracker, chunks)
             _call(callbacks, "on_train_batch_end", step, tracker.logs())
         return tracker.logs()
 
-    def _train_step(self, batch: Batch, tracker: _Tracker) -> None:
+    def _train_step(
+        self, batch: Batch, tracker: Tracker, chunks: truncated.Chunks | None = None
+    ) -> None:
         """One step of the optimizer, its loss and metrics given to the tracker."""
         assert self.optimizer is not None
         flat = self.flat()
         self.optimizer.build(flat)
-        tracker.update(batch, *self._loss_and_gradient(flat, batch, training=True))
+        gradient = self._loss_and_gradient if chunks is None else chunks.loss_and_gradient
+        tracker.update(batch, *gradient(flat, batch, training=True))
         self.optimizer.update(flat)
 
     def _loss_and_gradient(
         self, flat: FlatVector, batch: Batch, training: bool
-    ) -> tuple[float, np.ndarray]:
-        """The loss and predictions of a batch; the gradient is left in the flat vector."""
-        assert self.loss is not None
-        y_pred, backward = self.forward(batch.x, training=training, needs_input_grad=False)
-        value, dy = self.loss.value_and_grad(batch.y, y_pred, batch.sample_weight)
+    ) -> tuple[float, list[float], Any, Any]:
+        """The loss of a batch, those of its outputs, the predictions and their mask.
+
+        The gradient is left in the flat vector.
+        """
+        assert self.objective is not None
+        penalties: list[Any] = []
+        y_pred, mask, backward = self.execute(
+            batch.x, training, batch.mask, needs_input_grad=False, penalties=penalties
+        )
+        value, parts, dy = self.objective.value_and_grad(batch, y_pred, mask)
         _kernels.clear(flat.grad)
         backward(dy)
-        return value, y_pred
+        return value + self._penalties(flat, penalties), parts, y_pred, mask
+
+    def _penalties(self, flat: FlatVector, penalties: list[Any]) -> float:
+        """What layers and weights add to the loss; the weights' gradients are added as well."""
+        for weight in flat.regularized:
+            value, grad = weight.regularizer.forward(weight.value)
+            penalties.append(value)
+            weight.grad += grad
+        return float(sum(penalties))
 
     def train_on_batch(
         self,
@@ -313,6 +409,8 @@ class Trainer(Layer):
         sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
+        *,
+        reset_mask: Any = None,
     ) -> Any:
         """One training step on one batch.
 
@@ -321,6 +419,9 @@ class Trainer(Layer):
         x, y, sample_weight, class_weight
             As in `fit`.
         return_dict : bool
+        reset_mask : array_like of bool, shape (batch,), optional
+            Which rows start from zeros rather than from the state that a stateful layer carries:
+            where another sequence begins.
 
         Returns
         -------
@@ -328,9 +429,10 @@ class Trainer(Layer):
             The loss; with metrics, a list of it and them, or a dictionary if asked for.  They
             are those of this batch alone.
         """
-        self._check_compiled("train_on_batch")
-        batch = self._batch(x, y, sample_weight, class_weight)
-        tracker = _Tracker(self._metrics)
+        objective = self._check_compiled("train_on_batch")
+        batch = _door.batch(self, objective, x, y, sample_weight, class_weight).ready()
+        self.reset_rows(reset_mask)
+        tracker = Tracker(objective)
         self._train_step(batch, tracker)
         return _results(tracker.logs(), return_dict)
 
@@ -343,15 +445,21 @@ class Trainer(Layer):
         batch_size: int | None = None,
         verbose: Any = "auto",
         sample_weight: Any = None,
-        *,
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
         return_dict: bool = False,
+        *,
+        lengths: Any = None,
     ) -> Any:
         """The loss and metrics of data.
 
         Parameters
         ----------
-        x, y, sample_weight, batch_size
+        x, y, sample_weight, batch_size, lengths
             As in `fit`.
+        steps : int, optional
+            Batches to evaluate, for iterables that do not end.
+        callbacks : list of Callback, optional
         verbose : {"auto", 0, 1, 2}
             2 prints the results.
         return_dict : bool
@@ -361,119 +469,176 @@ class Trainer(Layer):
         float, list of float, or dict
             The loss; with metrics, a list of it and them, or a dictionary if asked for.
         """
-        self._check_compiled("evaluate")
+        objective = self._check_compiled("evaluate")
+        door = functools.partial(_door.batch, self, objective)
+        batches: Batches
         if _is_iterable_of_batches(x, y):
-            logs = self._evaluate(IterableBatches(x, self._batch))
+            batches = IterableBatches(x, door, steps)
         else:
-            data = self._batch(x, y, sample_weight)
-            logs = self._evaluate(self._array_batches(data, batch_size))
+            data = door(x, y, sample_weight, lengths=lengths)
+            batches = self._array_batches(data, batch_size)
+        loop = _callbacks(self, callbacks, {"steps": steps, "verbose": verbose})
+        logs = self._evaluate(batches, loop)
         if verbose == 2:
             print(" - ".join(f"{name}: {value:.4g}" for name, value in logs.items()))
         return _results(logs, return_dict)
 
-    def _evaluate(self, batches: Iterable[Batch]) -> Logs:
-        assert self.loss is not None
-        tracker = _Tracker(self._metrics)
-        for batch in batches:
-            y_pred = self._predict(batch.x)
-            value, _ = self.loss.value_and_grad(batch.y, y_pred, batch.sample_weight)
-            tracker.update(batch, value, y_pred)
-        return tracker.logs()
+    def _evaluate(self, batches: Iterable[Batch], callbacks: Sequence[Callback] = ()) -> Logs:
+        assert self.objective is not None
+        tracker = Tracker(self.objective)
+        _call(callbacks, "on_test_begin")
+        for step, batch in enumerate(batches):
+            _call(callbacks, "on_test_batch_begin", step)
+            penalties: list[Any] = []
+            y_pred, mask = self._predict(batch, penalties)
+            value, parts, _ = self.objective.value_and_grad(batch, y_pred, mask)
+            for weight in self.trainable_weights:
+                if weight.regularizer is not None:
+                    penalties.append(weight.regularizer(weight.value))
+            tracker.update(batch, value + float(sum(penalties)), parts, y_pred, mask)
+            if callbacks:
+                _call(callbacks, "on_test_batch_end", step, tracker.logs())
+        logs = tracker.logs()
+        _call(callbacks, "on_test_end", logs)
+        return logs
 
     def test_on_batch(
-        self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any = None,
+        return_dict: bool = False,
+        *,
+        reset_mask: Any = None,
     ) -> Any:
         """The loss and metrics of one batch; arguments and result as in `train_on_batch`."""
-        self._check_compiled("test_on_batch")
-        logs = self._evaluate([self._batch(x, y, sample_weight)])
-        return _results(logs, return_dict)
+        objective = self._check_compiled("test_on_batch")
+        batch = _door.batch(self, objective, x, y, sample_weight).ready()
+        self.reset_rows(reset_mask)
+        return _results(self._evaluate([batch]), return_dict)
 
     # ---- Prediction ----
 
-    def predict(self, x: Any, batch_size: int | None = None, verbose: Any = "auto") -> np.ndarray:
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Sequence[Callback] | Callback | None = None,
+        *,
+        lengths: Any = None,
+    ) -> Any:
         """The outputs for inputs.
 
         Safe to call from several threads at once.
 
         Parameters
         ----------
-        x : array_like
+        x, lengths : array_like
             As in `fit`.
         batch_size : int
             Samples computed together; 32 by default.
         verbose : {"auto", 0, 1, 2}
             Accepted for Keras's sake; nothing is shown.
+        steps : int, optional
+            Batches to predict, for iterables that do not end.
+        callbacks : list of Callback, optional
 
         Returns
         -------
         ndarray, shape (samples, ...)
+            A list, or a dictionary, of them where there are several outputs.  For sequences of
+            different lengths and an output for each step a list of an array for each sequence.
         """
-        inputs = self._inputs(x)
-        batches = self._array_batches(Batch(inputs), batch_size)
-        start, outputs = 0, np.empty(0)
-        for batch in batches:
-            y = self._predict(batch.x)
-            if start == 0:
-                outputs = np.empty((len(inputs), *y.shape[1:]), y.dtype)
-            outputs[start : start + len(y)] = y
-            start += len(y)
-        return outputs
+        loop = _callbacks(self, callbacks, {"steps": steps, "verbose": verbose})
+        if _is_iterable_of_batches(x, None) and not isinstance(x, (list, tuple, dict)):
+            return self._predict_iterable(x, steps, loop)
+        data = Batch(self._inputs(x, lengths))
+        batches = self._array_batches(data, batch_size)
+        outputs: list[Any] = []
+        _call(loop, "on_predict_begin")
+        for step, part in enumerate(batches.parts()):
+            _call(loop, "on_predict_batch_begin", step)
+            batch = data.take(part).ready()
+            y, _ = self._predict(batch)
+            found = list(y) if self.returns_several else [y]
+            if not outputs:
+                outputs = [_room(data.count, array, batch) for array in found]
+            for output, array in zip(outputs, found, strict=True):
+                if isinstance(output, list):
+                    for place, row, length in zip(part, array, data.x.lengths[part], strict=True):
+                        output[place] = row[:length].copy()
+                else:
+                    output[part] = array
+            _call(loop, "on_predict_batch_end", step)
+        _call(loop, "on_predict_end")
+        return self._structured(outputs)
 
-    def predict_on_batch(self, x: Any) -> np.ndarray:
-        """The outputs for one batch of inputs."""
-        return self._predict(self._inputs(x))
+    def _predict_iterable(self, x: Any, steps: int | None, loop: Sequence[Callback]) -> Any:
+        """The outputs for what an iterable of batches gives."""
+        parts: list[list[np.ndarray]] = []
+        _call(loop, "on_predict_begin")
+        for step, item in enumerate(itertools.islice(x, steps)):
+            _call(loop, "on_predict_batch_begin", step)
+            batch = Batch(self._inputs(item[0] if isinstance(item, tuple) else item)).ready()
+            y, _ = self._predict(batch)
+            parts.append(list(y) if self.returns_several else [y])
+            _call(loop, "on_predict_batch_end", step)
+        _call(loop, "on_predict_end")
+        if not parts:
+            raise ValueError("x: the iterable gave no batches")
+        return self._structured([np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
 
-    def _predict(self, x: np.ndarray) -> np.ndarray:
-        return self.forward(x, needs_input_grad=False, needs_backward=False)[0]
+    def predict_on_batch(self, x: Any, *, reset_mask: Any = None) -> Any:
+        """The outputs for one batch of inputs.
+
+        Parameters
+        ----------
+        x : array_like
+        reset_mask : array_like of bool, shape (batch,), optional
+            As in `train_on_batch`.
+        """
+        batch = Batch(self._inputs(x)).ready()
+        if reset_mask is not None:
+            self.reset_rows(reset_mask)
+        y, _ = self._predict(batch)
+        return self._structured(list(y)) if self.returns_several else y
+
+    def _predict(self, batch: Batch, penalties: list[Any] | None = None) -> tuple[Any, Any]:
+        """The output for a batch, and its mask."""
+        y, mask, _ = self.execute(
+            batch.x,
+            mask=batch.mask,
+            needs_input_grad=False,
+            needs_backward=False,
+            penalties=penalties,
+        )
+        return y, mask
+
+    def _structured(self, outputs: list[Any]) -> Any:
+        """Outputs as the model returns them: one, a list, or a dictionary."""
+        return outputs if self.returns_several else outputs[0]
 
     # ---- The door ----
 
-    def _inputs(self, x: Any) -> np.ndarray:
+    def _inputs(self, x: Any, lengths: Any = None) -> Any:
         """Check and convert inputs; build the model for them if it is not built."""
-        inputs = _checks.floats("x", x, self._dtype)
-        self.checked_output_shape(inputs.shape)
+        inputs = _door.inputs(self, x, lengths)
+        shape = [item.shape for item in inputs] if self.takes_several else inputs.shape
+        self.checked_output_shape(shape)
         if not self.built:
-            self.build((None, *inputs.shape[1:]))
+            self.ensure_built(shape)
         return inputs
-
-    def _batch(
-        self,
-        x: Any,
-        y: Any,
-        sample_weight: Any = None,
-        class_weight: dict[int, float] | None = None,
-    ) -> Batch:
-        """Check and convert samples with targets; build the model for them if it is not built."""
-        assert self.loss is not None
-        if y is None:
-            raise ValueError("y: expected targets, got None")
-        inputs = _checks.floats("x", x, self._dtype)
-        targets = _checks.numbers("y", y)
-        if inputs.shape[:1] != targets.shape[:1]:
-            raise ValueError(
-                f"x, y: expected the same number of samples, got {inputs.shape[:1]} and "
-                f"{targets.shape[:1]} (shapes {inputs.shape} and {targets.shape})"
-            )
-        output_shape = self.checked_output_shape(inputs.shape)
-        targets = self.loss.prepare(targets, output_shape, self._dtype)
-        weight = None
-        if sample_weight is not None:
-            weight = _checks.floats("sample_weight", sample_weight, self._dtype)
-            losses.check_sample_weight(weight, output_shape)
-        if class_weight is not None:
-            factors = _class_factors(class_weight, targets, output_shape, self._dtype)
-            weight = factors if weight is None else _times(weight, factors)
-        if not self.built:  # last, so that bad targets leave no half-made model
-            self.build((None, *inputs.shape[1:]))
-        return Batch(inputs, targets, weight)
 
     def _array_batches(
         self, data: Batch, batch_size: int | None, shuffle: bool = False
     ) -> ArrayBatches:
         """Batches of 32, unless asked for or described by the Input otherwise."""
         if batch_size is None:
-            batch_size = self.input_shape[0] or 32
-        size, count = _checks.integer("batch_size", batch_size, 1), len(data.x)
+            shape = self.input_shape[0] if self.takes_several else self.input_shape
+            batch_size = shape[0] or 32
+        size, count = _checks.integer("batch_size", batch_size, 1), data.count
         if self.stateful and count > size and count % size:
             raise ValueError(
                 f"batch_size: a stateful model needs batches of one size, got {count} samples in "
@@ -481,7 +646,9 @@ class Trainer(Layer):
             )
         return ArrayBatches(data, size, shuffle)
 
-    def _validation(self, data: Any, batch_size: int | None) -> ArrayBatches | IterableBatches:
+    def _validation(self, data: Any, batch_size: int | None, steps: int | None) -> Batches:
+        assert self.objective is not None
+        door = functools.partial(_door.batch, self, self.objective)
         if isinstance(data, tuple):
             if len(data) not in (2, 3):
                 raise ValueError(
@@ -489,46 +656,42 @@ class Trainer(Layer):
                     f"{len(data)} entries"
                 )
             try:
-                return self._array_batches(self._batch(*data), batch_size)
+                return self._array_batches(door(*data), batch_size)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"validation_data: {error}") from None
         if not isinstance(data, Iterable):
             raise TypeError(f"validation_data: expected (x, y) or batches, got {data!r}")
-        return IterableBatches(data, self._batch, argument="validation_data")
+        return IterableBatches(data, door, steps, argument="validation_data")
+
+    def reset_rows(self, mask: Any) -> None:
+        """Let rows of the next batch of stateful layers start from zeros.
+
+        Parameters
+        ----------
+        mask : array_like of bool, shape (batch,), or None
+        """
+        if mask is None:
+            return
+        if not self.stateful:
+            raise ValueError(f"reset_mask: {self.name} has no stateful layer")
+        rows = np.asarray(mask)
+        if rows.dtype != bool or rows.ndim != 1:
+            raise ValueError(
+                f"reset_mask: expected bool of shape (batch,), got {rows.dtype} of {rows.shape}"
+            )
+        for layer in self.inner_layers():
+            if getattr(layer, "stateful", False) and not layer.sublayers():
+                layer.reset_rows(rows)  # type: ignore[attr-defined]
 
 
-class _Tracker:
-    """The loss, averaged by batch size as in Keras, and the metrics of a number of batches."""
-
-    def __init__(self, metrics: Sequence[metrics.Metric]) -> None:
-        self.metrics = metrics
-        self.total = 0.0
-        self.count = 0
-        for metric in metrics:
-            metric.reset_state()
-
-    def update(self, batch: Batch, loss: float, y_pred: np.ndarray) -> None:
-        self.total += loss * len(batch.x)
-        self.count += len(batch.x)
-        for metric in self.metrics:
-            metric.update_state(batch.y, y_pred)
-
-    def logs(self) -> Logs:
-        return {"loss": self.total / self.count} | {
-            metric.name: metric.result() for metric in self.metrics
-        }
+Batches = ArrayBatches | IterableBatches
 
 
-def _metrics(identifiers: Any) -> list[metrics.Metric]:
-    if identifiers is None:
-        return []
-    if not isinstance(identifiers, (list, tuple)):
-        identifiers = [identifiers]
-    found = [metrics.get(identifier) for identifier in identifiers]
-    names = [metric.name for metric in found]
-    if len(set(names)) < len(names):
-        raise ValueError(f"metrics: expected different names, got {names}")
-    return found
+def _room(count: int, y: np.ndarray, batch: Batch) -> Any:
+    """Where outputs go: an array, or a list where each sequence's is as long as itself."""
+    if batch.mask is not None and y.ndim > 1 and y.shape[1] == batch.mask.shape[1]:
+        return [None] * count
+    return np.empty((count, *y.shape[1:]), y.dtype)
 
 
 def _results(logs: Logs, return_dict: bool) -> Any:
@@ -543,31 +706,18 @@ def _call(callbacks: Iterable[Callback], event: str, *args: Any) -> None:
         getattr(callback, event)(*args)
 
 
+def _callbacks(
+    model: Trainer, callbacks: Sequence[Callback] | Callback | None, params: dict[str, Any]
+) -> Sequence[Callback]:
+    """Callbacks of one call, told about it."""
+    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+    for callback in found:
+        if not isinstance(callback, Callback):
+            raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+        callback.set_model(model)
+        callback.set_params(params)
+    return found
+
+
 def _is_iterable_of_batches(x: Any, y: Any) -> bool:
     return y is None and isinstance(x, Iterable) and not hasattr(x, "__array__")
-
-
-def _class_factors(
-    class_weight: dict[int, float],
-    targets: np.ndarray,
-    output_shape: tuple[int, ...],
-    dtype: np.dtype,
-) -> np.ndarray:
-    """The factor of each target's class."""
-    if not isinstance(class_weight, dict):
-        raise TypeError(f"class_weight: expected a dictionary, got {class_weight!r}")
-    if targets.shape == output_shape:
-        targets = targets.argmax(axis=-1) if output_shape[-1] > 1 else targets[..., 0]
-    factors = np.ones(targets.shape, dtype)
-    classes = max(2, output_shape[-1])
-    for label, factor in class_weight.items():
-        if label not in range(classes):
-            raise ValueError(
-                f"class_weight: expected classes from 0 to {classes - 1}, got {label!r}"
-            )
-        factors[targets == label] = _checks.real(f"class_weight[{label}]", factor, 0)
-    return factors
-
-
-def _times(weight: np.ndarray, factors: np.ndarray) -> np.ndarray:
-    return weight.reshape(weight.shape + (1,) * (factors.ndim - weight.ndim)) * factors

@@ -42,6 +42,22 @@ class Memory:
         self.changed()  # a copy, in this process or another, is a memory of its own
 
 
+class Structure:
+    """Counts the changes of which layers and weights there are, and which of them train.
+
+    Whoever keeps something that was made from them looks here whether it still holds.
+    """
+
+    version = 0
+
+    def changed(self) -> None:
+        """Something may have changed."""
+        self.version += 1
+
+
+structure = Structure()
+
+
 class Variable(np.lib.mixins.NDArrayOperatorsMixin):
     """A named array that a layer owns, usable wherever an array is.
 
@@ -73,9 +89,19 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         self._memory = Memory()
         self.name = name
         self.path = path or name
-        self.trainable = trainable
+        self._trainable = bool(trainable)
         self.regularizer: Any = None  # of the loss, and after each step: see Layer.add_weight
         self.constraint: Any = None
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        structure.changed()
 
     @property
     def value(self) -> np.ndarray:
@@ -184,6 +210,7 @@ class FlatVector(Memory):
         if len(dtypes) > 1:
             raise ValueError(f"dtype: all weights of a model must have one dtype, got {dtypes}")
         self.variables = list(variables)
+        self.regularized = [v for v in variables if v.regularizer is not None]
         self._whole = True  # until one of them moves on to another vector
         size = sum(variable.size for variable in variables)
         dtype = next(iter(dtypes), "float32")
@@ -212,6 +239,11 @@ class FlatVector(Memory):
         """The values, shape (P,), for one who is about to change them."""
         self.changed()
         return self._value
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no variable has moved on to another vector."""
+        return self._whole
 
     def holds(self, variables: Sequence[Variable]) -> bool:
         """Whether exactly `variables` are views into this vector, in this order.

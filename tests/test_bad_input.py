@@ -42,7 +42,7 @@ BAD = [
     (X.astype(str), Y, TypeError, r"x: expected an array of numbers, got dtype <U"),
     (X, Y.astype(str), TypeError, r"y: expected an array of numbers, got dtype <U"),
     (X.astype(complex), Y, TypeError, r"x: expected an array of numbers, got dtype complex128"),
-    ([[[1.0], [2.0]], [[1.0]]], [1, 2], ValueError, r"x: expected an array or nested lists"),
+    ([[[1.0], [2.0, 3.0]], [[1.0]]], [1, 2], ValueError, r"x\[0\]: expected an array or nested"),
     (X, None, ValueError, r"y: expected targets, got None"),
     (X, np.zeros((20, 2)), ValueError, r"y: expected shape \(20, 1\).*got \(20, 2\)"),
     (np.ma.masked_less(X, 0), Y, TypeError, r"x: expected a plain array, got a masked array"),
@@ -120,7 +120,7 @@ def test_a_metric_that_does_not_fit_changes_nothing():
         (lambda: compiled(loss="mean_square_error"), "loss: .*'mean_squared_error'"),
         (lambda: compiled(metrics=["acuracy"]), "metrics: .*'accuracy'"),
         (lambda: optimizers.get("adm"), "optimizer: unknown name 'adm'; did you mean 'adam'"),
-        (lambda: optimizers.get("???"), r"optimizer: unknown name '\?\?\?'; Known names: adam"),
+        (lambda: optimizers.get("???"), r"optimizer: unknown name '\?\?\?'; Known names: ada"),
     ],
 )
 def test_unknown_names_come_with_the_nearest_known_ones(make, message):
@@ -195,7 +195,7 @@ def test_bad_arguments(make, message):
         (lambda: compiled().fit(X, Y, callbacks=[3]), "callbacks: expected Callback objects"),
         (lambda: compiled().fit(X, Y, class_weight=[1, 2]), "class_weight: expected a dict"),
         (lambda: compiled().fit(X, Y, validation_data=3), "validation_data: expected"),
-        (lambda: layers.Dense(2)(cgru.Input((3,))), "pass an Input to Sequential"),
+        (lambda: np.sin(cgru.Input((3,))), "which has no values yet"),
     ],
 )
 def test_bad_types(make, message):

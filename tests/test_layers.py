@@ -42,7 +42,7 @@ def check_layer(layer, x, rng, **context):
         weight.grad[...] = 0
     gradients = backward(dy if isinstance(y, tuple) else dy[0])
     if context.get("initial_state") is not None:
-        check_gradient(loss, context["initial_state"], gradients[1], rng)
+        check_gradient(loss, context["initial_state"][0], gradients[1][0], rng)
         gradients = gradients[0]
     check_gradient(loss, x, gradients, rng)
     for weight in layer.weights:
@@ -92,7 +92,7 @@ def test_gru_gradients(rng, options, masked, initial):
     mask = rng.integers(0, 2, (4, 6)).astype(bool) if masked else None
     state = rng.standard_normal((4, 5)) if initial else None
     layer = layers.GRU(5, dtype="float64", bias_initializer="random_normal", **options)
-    check_layer(layer, x, rng, mask=mask, initial_state=state)
+    check_layer(layer, x, rng, mask=mask, initial_state=[state] if initial else None)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -101,7 +101,7 @@ def test_gru_in_numpy_equals_the_kernel(rng, options, masked):
     x = rng.standard_normal((4, 6, 3))
     context = {
         "mask": rng.integers(0, 2, (4, 6)).astype(bool) if masked else None,
-        "initial_state": rng.standard_normal((4, 5)),
+        "initial_state": [rng.standard_normal((4, 5))],
     }
     fast = layers.GRU(5, dtype="float64", bias_initializer="random_normal", **options)
     slow = layers.GRU(5, own("tanh"), own("sigmoid"), dtype="float64", **options)

@@ -52,7 +52,7 @@ def test_fit_learns_and_records(data):
 def test_names_classes_and_objects(data, optimizer):
     x, y = data
     model = small_model()
-    model.compile(optimizer, cgru.losses.MeanSquaredError, [cgru.metrics.MeanAbsoluteError()])
+    model.compile(optimizer, cgru.losses.MeanSquaredError, metrics=[cgru.metrics.MeanAbsoluteError()])
     assert isinstance(model.fit(x, y), callbacks.History)
 
 
@@ -404,7 +404,7 @@ def test_quiet_when_not_a_terminal(data, capfd, verbose, lines):
 def test_progress_on_a_terminal(data, monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     model = small_model()
-    model.compile("sgd", "mse", ["mae"])
+    model.compile("sgd", "mse", metrics=["mae"])
     model.fit(*data, epochs=2, batch_size=10)
     err = capsys.readouterr().err
     assert "Epoch 2/2: 100%" in err
@@ -486,5 +486,6 @@ def test_arguments_have_the_order_of_keras():
     assert parameters[1:] == [
         "x", "y", "batch_size", "epochs", "verbose", "callbacks", "validation_split",
         "validation_data", "shuffle", "class_weight", "sample_weight", "initial_epoch",
-        "steps_per_epoch",
+        "steps_per_epoch", "validation_steps", "validation_batch_size", "validation_freq",
+        "lengths", "tbptt",
     ]  # fmt: skip

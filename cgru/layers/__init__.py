@@ -1,8 +1,10 @@
 """Layers: the pieces that a model is made of."""
 
-from cgru.layers.base import Input, Layer
+from cgru.layers.base import Layer
 from cgru.layers.core import Activation, Dense
+from cgru.layers.input import InputLayer
 from cgru.layers.recurrent import GRU
 from cgru.layers.regularization import Dropout
+from cgru.layers.symbolic import Input
 
-__all__ = ["GRU", "Activation", "Dense", "Dropout", "Input", "Layer"]
+__all__ = ["GRU", "Activation", "Dense", "Dropout", "Input", "InputLayer", "Layer"]

@@ -20,8 +20,9 @@ def sequence(
     start: np.ndarray | None,
     mask: np.ndarray | None,
     needs_backward: bool,
+    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, Backward]:
-    """The whole sequence, as in `_gru_kernels`."""
+    """The whole sequence, as in `_gru_kernels`; `drop` are factors on what the gates read of h."""
     x = time_major(x)
     time, batch, features = x.shape
     units, dtype = layer.units, x.dtype
@@ -36,7 +37,7 @@ def sequence(
     backwards = []
     for t in steps:
         keep = None if mask is None else mask[:, t, np.newaxis]
-        last, step_backward = _step(layer, projected[t], last, recurrent, bias[1], keep)
+        last, step_backward = _step(layer, projected[t], last, recurrent, bias[1], keep, drop)
         states[t] = last
         backwards.append(step_backward)
 
@@ -75,14 +76,21 @@ def _step(
     recurrent: np.ndarray,
     bias: np.ndarray,
     keep: np.ndarray | None,
+    drop: np.ndarray | None,
 ) -> tuple[np.ndarray, Backward]:
     """One step from state h; `projected` is x W + b, `bias` c, `keep` False where masked."""
     units = layer.units
     both = 2 * units
-    zr = projected[:, :both] + _product(h, recurrent[:, :both]) + bias[:both]
+    columns = [slice(gate * units, (gate + 1) * units) for gate in range(3)]
+    read = [h, h, h] if drop is None else [h * factor for factor in drop]  # by z, r and n
+
+    def product(gate: int) -> np.ndarray:
+        return _product(read[gate], recurrent[:, columns[gate]]) + bias[columns[gate]]
+
+    zr = projected[:, :both] + np.concatenate([product(0), product(1)], axis=1)
     gates, gates_backward = layer.recurrent_activation.forward(zr.reshape(-1, 2, units))
     z, r = gates[:, 0], gates[:, 1]
-    u = _product(h, recurrent[:, both:]) + bias[both:] if layer.reset_after else r * h
+    u = product(2) if layer.reset_after else r * read[2]
     candidate = r * u if layer.reset_after else _product(u, recurrent[:, both:])
     n, n_backward = layer.activation.forward(projected[:, both:] + candidate)
     new = z * h + (1 - z) * n
@@ -94,21 +102,24 @@ def _step(
     ) -> tuple[np.ndarray, np.ndarray]:
         d = dnew if keep is None else dnew * keep
         dn = n_backward(d * (1 - z))
-        dh = dnew - d + d * z
         if layer.reset_after:
             dr, du = dn * u, dn * r
-            drecurrent[:, both:] += h.T @ du
+            drecurrent[:, both:] += read[2].T @ du
             dbias[both:] += du.sum(axis=0)
-            dh += du @ recurrent[:, both:].T
+            dread = du @ recurrent[:, both:].T
         else:
             drh = dn @ recurrent[:, both:].T
-            dr = drh * h
+            dr = drh * read[2]
             drecurrent[:, both:] += u.T @ dn
-            dh += drh * r
+            dread = drh * r
         dzr = gates_backward(np.stack([d * (h - n), dr], axis=1)).reshape(-1, both)
-        drecurrent[:, :both] += h.T @ dzr
         dbias[:both] += dzr.sum(axis=0)
-        dh += dzr @ recurrent[:, :both].T
+        dreads = [dzr[:, part] @ recurrent[:, part].T for part in columns[:2]] + [dread]
+        for gate in range(2):
+            drecurrent[:, columns[gate]] += read[gate].T @ dzr[:, columns[gate]]
+        dh = dnew - d + d * z
+        for gate, part in enumerate(dreads):
+            dh += part if drop is None else part * drop[gate]
         return np.concatenate([dzr, dn], axis=1), dh
 
     return new, backward

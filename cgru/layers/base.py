@@ -13,13 +13,21 @@ import numpy as np
 
 from cgru import _checks, config, constraints, initializers, regularizers
 from cgru._configs import Configurable
-from cgru.variables import Variable
+from cgru.layers import symbolic
+from cgru.layers.symbolic import Shape
+from cgru.variables import Variable, structure
 
-Shape = tuple[int | None, ...]
 Backward = Callable[..., Any]
 
 # What a forward pass may want to know besides x; a layer's `forward` names what it uses.
-CONTEXT = ("training", "mask", "initial_state", "needs_input_grad", "needs_backward")
+CONTEXT = (
+    "training",
+    "mask",
+    "initial_state",
+    "needs_input_grad",
+    "needs_backward",
+    "penalties",
+)
 
 _counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
@@ -68,8 +76,23 @@ class Layer(Configurable):
     -----
     `forward` may name further arguments, and is given what it names: ``training`` (bool),
     ``mask`` ([batch, time] of bool or None), ``initial_state``, ``needs_input_grad`` (False: nobody
-    will use what backward returns) and ``needs_backward`` (False: nobody will call backward).
+    will use what backward returns), ``needs_backward`` (False: nobody will call backward) and
+    ``penalties`` (a list, to which a layer appends what it adds to the loss; its backward includes
+    the gradient of that).
+
+    A layer that reads several arrays sets `takes_several`; x, the input's shape and the mask are
+    then lists, and so is what backward returns.  One with several outputs returns a tuple of them,
+    `compute_output_shape` a tuple of shapes, and backward is given a tuple of gradients, None for
+    an output that nobody used.
     """
+
+    # Whether inputs are indices, and stay integers: those of an Embedding, for example.
+    reads_integers = False
+    # Whether what is returned for a time step depends on that step alone, or, through a state that
+    # is carried, on those before it.
+    stepwise = False
+    # Whether a call reads a list of arrays.
+    takes_several = False
 
     _accepts: tuple[str, ...] = ()
 
@@ -85,9 +108,6 @@ class Layer(Configurable):
         )
         if "build" in vars(cls):
             cls.build = _checked_build(cls.build)  # type: ignore[assignment, method-assign]
-
-    # Whether inputs are indices, and stay integers: of an Embedding, for example.
-    reads_integers = False
 
     def __init__(
         self,
@@ -106,6 +126,8 @@ class Layer(Configurable):
         self._dtype = config.as_dtype(dtype)
         self._trainable = bool(trainable)
         self.activity_regularizer = regularizers.get(activity_regularizer, "activity_regularizer")
+        if self.activity_regularizer is not None:
+            self.run = self._run_regularized  # type: ignore[method-assign]
         self._variables: list[Variable] = []
 
     # ---- What a subclass implements ----
@@ -162,6 +184,7 @@ class Layer(Configurable):
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
         self._variables.append(variable)
+        structure.changed()
         return variable
 
     def check_axes(self, argument: str, shape: Shape, fits: bool, axes: str) -> None:
@@ -175,52 +198,87 @@ class Layer(Configurable):
 
     # ---- Using a layer ----
 
-    def ensure_built(self, input_shape: Shape) -> None:
+    def ensure_built(self, input_shape: Any) -> None:
         """Check `input_shape`, and build the layer for it on first use."""
         self.check_input(input_shape)
         if not self.built:
-            self.build((None, *input_shape[1:]))
+            if self.takes_several:
+                self.build([(None, *shape[1:]) for shape in input_shape])
+            else:
+                self.build((None, *input_shape[1:]))
 
     def run(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
         """`forward`, with that part of `context` which it names."""
         return self.forward(x)  # each subclass has its own, made for its forward
 
+    def _run_regularized(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
+        """`run`, and the penalty on its output."""
+        y, backward = type(self).run(self, x, context)
+        assert self.activity_regularizer is not None
+        outputs = y if isinstance(y, tuple) else (y,)
+        found = [self.activity_regularizer.forward(output) for output in outputs]
+        if context["penalties"] is not None:
+            context["penalties"].append(sum(value for value, _ in found))
+
+        def regularized(dy: Any) -> Any:
+            if not isinstance(y, tuple):
+                return backward(dy + found[0][1])
+            return backward(
+                tuple(g if d is None else d + g for d, (_, g) in zip(dy, found, strict=True))
+            )
+
+        return y, regularized
+
     def __call__(
-        self, x: Any, *, training: bool = False, mask: Any = None, initial_state: Any = None
+        self, x: Any, *, training: bool | None = None, mask: Any = None, initial_state: Any = None
     ) -> Any:
         """The output for x.
 
         Parameters
         ----------
-        x : array_like
-            Converted to the layer's dtype.
+        x : array_like, SymbolicTensor, or a list of them
+            Converted to the layer's dtype.  For symbolic tensors the call is noted, for a model.
         training : bool
             Whether to behave as in training (dropout).
         mask : array_like of bool, shape (batch, time), optional
             False where a time step is to be skipped.
-        initial_state : array_like, optional
+        initial_state : array_like, or a list of them, optional
             The state that a recurrent layer starts from.
 
         Returns
         -------
         ndarray, or a tuple of them where the layer has several outputs
         """
-        if isinstance(x, SymbolicTensor):
-            raise TypeError(
-                f"{self.name}: expected an array, got {x!r}; pass an Input to Sequential"
-            )
-        array = _checks.floats("x", x, self._dtype)
-        if mask is not None:
-            mask = np.asarray(mask, dtype=bool)
-            if mask.shape != array.shape[:2]:
-                raise ValueError(f"mask: expected shape {array.shape[:2]}, got {mask.shape}")
-        if initial_state is not None:
-            if "initial_state" not in self._accepts:
-                raise TypeError(f"initial_state: {self.name} has no state")
-            initial_state = _checks.floats("initial_state", initial_state, self._dtype)
-        self.ensure_built(array.shape)
-        context = dict(zip(CONTEXT, (training, mask, initial_state, False, False), strict=True))
-        return self.run(array, context)[0]
+        if initial_state is not None and "initial_state" not in self._accepts:
+            raise TypeError(f"initial_state: {self.name} has no state")
+        states = _as_list(initial_state)
+        if symbolic.is_symbolic(x):
+            return symbolic.connect(self, x, states, training)
+        context: dict[str, Any] = dict.fromkeys(CONTEXT)
+        context |= {"training": bool(training), "needs_input_grad": False, "needs_backward": False}
+        arrays = [self._array("x", item) for item in (x if self.takes_several else [x])]
+        masks = list(mask) if self.takes_several and mask is not None else [mask] * len(arrays)
+        for place, (array, item) in enumerate(zip(arrays, masks, strict=True)):
+            if item is not None:
+                masks[place] = np.asarray(item, dtype=bool)
+                if masks[place].shape != array.shape[: masks[place].ndim]:
+                    raise ValueError(
+                        f"mask: expected shape {array.shape[:2]}, got {masks[place].shape}"
+                    )
+        if states:
+            context["initial_state"] = [
+                _checks.floats("initial_state", state, self._dtype) for state in states
+            ]
+        several = self.takes_several
+        self.ensure_built([array.shape for array in arrays] if several else arrays[0].shape)
+        context["mask"] = masks if several else masks[0]
+        return self.run(arrays if several else arrays[0], context)[0]
+
+    def _array(self, argument: str, value: Any) -> np.ndarray:
+        """An input as this layer reads it."""
+        if self.reads_integers:
+            return _checks.integers(argument, value)
+        return _checks.floats(argument, value, self._dtype)
 
     # ---- Weights ----
 
@@ -237,6 +295,7 @@ class Layer(Configurable):
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        structure.changed()
 
     def sublayers(self) -> list[Layer]:
         """The layers that are attributes of this one, or in lists that are."""
@@ -246,6 +305,12 @@ class Layer(Configurable):
                 if isinstance(item, Layer):
                     found.append(item)
         return found
+
+    def inner_layers(self) -> Iterator[Layer]:
+        """All layers inside this one, at any depth."""
+        for layer in self.sublayers():
+            yield layer
+            yield from layer.inner_layers()
 
     @functools.cached_property
     def _holders(self) -> list[Any]:
@@ -258,6 +323,8 @@ class Layer(Configurable):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
+        if isinstance(value, (Layer, list)):
+            structure.changed()
         vars(self).pop("_holders", None)
 
     def __delattr__(self, name: str) -> None:
@@ -333,68 +400,21 @@ class Layer(Configurable):
         return f"<{type(self).__name__} {self.name}, built={self.built}>"
 
 
+def _as_list(states: Any) -> list[Any]:
+    """Initial states as a list, as which a single one counts too."""
+    if states is None:
+        return []
+    return list(states) if isinstance(states, (list, tuple)) else [states]
+
+
 def _checked_build(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape], None]:
     """A layer's `build`, which then checks its argument, and marks the layer as built."""
 
     @functools.wraps(build)
     def checked(self: Layer, input_shape: Shape) -> None:
-        shape = tuple(input_shape)
+        shape = list(map(tuple, input_shape)) if self.takes_several else tuple(input_shape)
         self.check_input(shape)
         build(self, shape)
         self.built = True
 
     return checked
-
-
-class SymbolicTensor:
-    """What `Input` returns: the shape and dtype of arrays that are yet to come."""
-
-    def __init__(self, shape: Shape, dtype: np.dtype, name: str) -> None:
-        self.shape = shape
-        self.dtype = dtype
-        self.name = name
-
-    def __repr__(self) -> str:
-        return f"<Input {self.name}, shape={self.shape}, dtype={self.dtype}>"
-
-
-def Input(  # noqa: N802 (Keras's name)
-    shape: Any, batch_size: int | None = None, dtype: Any = None, name: str | None = None
-) -> SymbolicTensor:
-    """Describe a model's input, so that it is built before it sees data.
-
-    Parameters
-    ----------
-    shape : tuple of int or None
-        Without the batch; None where a length is free, as in ``(None, 3)`` for sequences of any
-        length with three features.
-    batch_size : int, optional
-        If every batch will have this size.
-    dtype : {"float32", "float64"}, optional
-    name : str, optional
-
-    Returns
-    -------
-    SymbolicTensor
-        To be the first entry of a `Sequential`.
-
-    Examples
-    --------
-    >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
-    >>> model.output_shape
-    (None, 4)
-    """
-    if isinstance(shape, int) or not hasattr(shape, "__iter__"):
-        raise ValueError(f"shape: expected a tuple such as (None, 3), got {shape!r}")
-    sizes = tuple(
-        None if size is None else _checks.integer(f"shape[{axis}]", size, 1)
-        for axis, size in enumerate(shape)
-    )
-    if batch_size is not None:
-        batch_size = _checks.integer("batch_size", batch_size, 1)
-    number = next(_counters["input"])
-    return SymbolicTensor(
-        (batch_size, *sizes),
-        config.as_dtype(dtype),
-        name or (f"input_{number}" if number else "input"),
-    )

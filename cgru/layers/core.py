@@ -30,6 +30,8 @@ class Dense(Layer):
     (5, 7, 2)
     """
 
+    stepwise = True
+
     def __init__(
         self,
         units: int,
@@ -97,6 +99,8 @@ class Activation(Layer):
     >>> cgru.layers.Activation("relu")([[-1.0, 2.0]])
     array([[0., 2.]], dtype=float32)
     """
+
+    stepwise = True
 
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -33,6 +33,8 @@ class Dropout(Layer):
     array([0., 2.], dtype=float32)
     """
 
+    stepwise = True
+
     def __init__(
         self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
     ) -> None:

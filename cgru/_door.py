@@ -1,0 +1,258 @@
+"""What `fit`, `evaluate` and `predict` are given, checked and made into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cgru import _checks, losses
+from cgru.data import Batch, Sequences
+
+if TYPE_CHECKING:
+    from cgru.objective import Objective
+    from cgru.training import Trainer
+
+
+def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
+    """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
+    if model.takes_several:
+        if lengths is not None:
+            raise ValueError(f"lengths: {model.name} has several inputs; mask them with layers")
+        return _several(model, x)
+    if isinstance(x, Mapping):
+        x = _by_name(model, x)[0]
+    if lengths is not None:
+        return _cut(_array(model, "x", x), lengths)
+    if isinstance(x, (list, tuple)):
+        if len(x) == 1 and isinstance(x[0], np.ndarray) and x[0].ndim == len(model.input_shape):
+            x = x[0]  # Keras takes a list of one input, too
+        elif (sizes := _lengths(x)) is not None:
+            return _sequences(model, "x", x, sizes)
+    return _array(model, "x", x)
+
+
+def _array(model: Trainer, argument: str, x: Any, place: int = 0) -> np.ndarray:
+    """An input as it is read: indices stay integers."""
+    if model.integers[place]:
+        return _checks.integers(argument, x)
+    return _checks.floats(argument, x, model._dtype)
+
+
+def _several(model: Trainer, x: Any) -> list[np.ndarray]:
+    names = model.input_names
+    if isinstance(x, Mapping):
+        x = _by_name(model, x)
+    if not isinstance(x, (list, tuple)) or len(x) != len(names):
+        came = f"{len(x)} entries" if isinstance(x, (list, tuple)) else type(x).__name__
+        raise ValueError(f"x: expected a list of {len(names)} arrays, for {names}, got {came}")
+    arrays = [
+        _array(model, f"x[{name!r}]", item, place)
+        for place, (name, item) in enumerate(zip(names, x, strict=True))
+    ]
+    counts = {name: len(array) for name, array in zip(names, arrays, strict=True)}
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"x: expected the same number of samples in all inputs, got {counts}")
+    return arrays
+
+
+def _by_name(model: Trainer, x: Mapping[str, Any]) -> list[Any]:
+    names = model.input_names
+    if set(x) != set(names):
+        raise ValueError(f"x: expected the inputs {names} as keys, got {list(x)}")
+    return [x[name] for name in names]
+
+
+# ---- Sequences of different lengths ----
+
+
+def _lengths(x: Any) -> np.ndarray | None:
+    """The lengths of a list of sequences, if they differ."""
+    try:
+        sizes = np.array([len(item) for item in x], np.intp)
+    except TypeError:
+        return None
+    return sizes if len(sizes) and sizes.min() != sizes.max() else None
+
+
+def _sequences(
+    model: Trainer, argument: str, items: Any, lengths: np.ndarray, targets: bool = False
+) -> Sequences:
+    """A list of arrays [time, ...] that differ in time only."""
+    arrays = [
+        _checks.numbers(f"{argument}[{place}]", item) if len(item) else np.zeros(0)
+        for place, item in enumerate(items)
+    ]
+    tail = next(array.shape[1:] for array in arrays if len(array))
+    for place, array in enumerate(arrays):
+        if len(array) and array.shape[1:] != tail:
+            raise ValueError(
+                f"{argument}[{place}]: expected shape {('time', *tail)}, as that of the first "
+                f"sequence, got {array.shape}"
+            )
+    whole = np.concatenate([array for array in arrays if len(array)])
+    if targets:
+        return Sequences(_checks.numbers(argument, whole), lengths)
+    return Sequences(_array(model, argument, whole), lengths)
+
+
+def _cut(x: np.ndarray, lengths: Any, argument: str = "lengths") -> Sequences:
+    """The sequences in a padded array; what is in the padding is not looked at."""
+    sizes = _checks.integers(argument, lengths)
+    if sizes.shape != x.shape[:1]:
+        raise ValueError(
+            f"{argument}: expected one for each of {len(x)} sequences, got shape {sizes.shape}"
+        )
+    if x.ndim < 2 or sizes.min() < 0 or sizes.max() > x.shape[1]:
+        raise ValueError(
+            f"{argument}: expected from 0 to the time steps of x, of shape {x.shape}, got from "
+            f"{sizes.min()} to {sizes.max()}"
+        )
+    valid = np.arange(x.shape[1]) < sizes[:, np.newaxis]
+    return Sequences(x[valid], sizes)
+
+
+# ---- Targets and weights ----
+
+
+def batch(
+    model: Trainer,
+    objective: Objective,
+    x: Any,
+    y: Any,
+    sample_weight: Any = None,
+    class_weight: dict[int, float] | None = None,
+    lengths: Any = None,
+) -> Batch:
+    """Check and convert samples with targets; the model is built for them if it is not."""
+    if y is None:
+        raise ValueError("y: expected targets, got None")
+    found = inputs(model, x, lengths)
+    _check_counts(model, objective, found, y)
+    shape = [item.shape for item in found] if isinstance(found, list) else found.shape
+    result = model.checked_output_shape(shape)
+    shapes = list(result) if model.returns_several else [result]
+    if class_weight is not None and model.returns_several:
+        raise ValueError("class_weight: expected a model with one output; use sample_weight")
+    targets: list[Any] = []
+    weights: list[Any] = []
+    parts = zip(
+        objective.losses,
+        objective.by_output("y", y),
+        objective.by_output("sample_weight", sample_weight),
+        shapes,
+        objective.names,
+        strict=True,
+    )
+    for loss, target, weight, output_shape, name in parts:
+        suffix = f"[{name!r}]" if model.returns_several else ""
+        if target is None or loss is None:
+            if loss is not None:
+                raise ValueError(f"y{suffix}: expected targets, got None")
+            targets.append(None)
+            weights.append(None)
+            continue
+        if isinstance(found, Sequences):
+            target, weight = _sequence_targets(model, found, loss, target, weight)
+        else:
+            target = _checks.numbers(f"y{suffix}", target)
+            target = loss.prepare(target, output_shape, model._dtype, f"y{suffix}")
+            if weight is not None:
+                weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
+                losses.check_sample_weight(weight, output_shape, f"sample_weight{suffix}")
+        if class_weight is not None:
+            weight = _class_weighted(class_weight, target, output_shape, weight, model._dtype)
+        targets.append(target)
+        weights.append(weight)
+    if not model.built:
+        model.ensure_built(shape)  # last, so that bad targets leave no half-made model
+    if not model.returns_several:
+        return Batch(found, targets[0], weights[0])
+    return Batch(found, targets, weights if any(w is not None for w in weights) else None)
+
+
+def _check_counts(model: Trainer, objective: Objective, found: Any, y: Any) -> None:
+    """Raise a ValueError unless there are as many targets as inputs, of each output."""
+    shape = (found[0] if isinstance(found, list) else found).shape
+    for name, target in zip(objective.names, objective.by_output("y", y), strict=True):
+        if target is None or (isinstance(found, Sequences) and len(target) == len(found)):
+            continue
+        suffix = f"[{name!r}]" if model.returns_several else ""
+        came = _checks.numbers(f"y{suffix}", target).shape
+        if came[:1] != shape[:1]:
+            raise ValueError(
+                f"x, y{suffix}: expected the same number of samples, got {shape[:1]} and "
+                f"{came[:1]} (shapes {shape} and {came})"
+            )
+
+
+def _sequence_targets(
+    model: Trainer, x: Sequences, loss: losses.Loss, y: Any, weight: Any
+) -> tuple[Any, Any]:
+    """Targets of sequences: one each, or, where the output has a time axis, one for each step."""
+    if len(y) != len(x):
+        raise ValueError(f"x, y: expected the same number of samples, got {len(x)} and {len(y)}")
+    if not model.returns_steps(x.shape):
+        shape = (len(x), *model.checked_output_shape(x.shape)[1:])
+        target = loss.prepare(_checks.numbers("y", y), shape, model._dtype)
+        if weight is not None:
+            weight = _checks.floats("sample_weight", weight, model._dtype)
+            losses.check_sample_weight(weight, shape[:1])
+        return target, weight
+    steps = _steps(model, "y", y, x)
+    shape = (len(steps.values), *model.checked_output_shape(x.shape)[2:])
+    target = Sequences(loss.prepare(steps.values, shape, model._dtype), x.lengths)
+    if weight is not None:
+        if np.ndim(weight) == 1 and _lengths(weight) is None and np.isscalar(weight[0]):
+            weight = _checks.floats("sample_weight", weight, model._dtype)
+            losses.check_sample_weight(weight, (len(x),))
+        else:
+            values = _steps(model, "sample_weight", weight, x).values
+            weight = Sequences(_checks.floats("sample_weight", values, model._dtype), x.lengths)
+    return target, weight
+
+
+def _steps(model: Trainer, argument: str, value: Any, x: Sequences) -> Sequences:
+    """What is given for each step: a list of arrays, or an array that is padded as x."""
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return _cut(value, x.lengths, argument)
+    lengths = np.array([len(item) for item in value], np.intp)
+    if (lengths != x.lengths).any():
+        place = int(np.argmax(lengths != x.lengths))
+        raise ValueError(
+            f"{argument}[{place}]: expected {x.lengths[place]} steps, as in x, got {lengths[place]}"
+        )
+    return _sequences(model, argument, value, lengths, targets=True)
+
+
+def _class_weighted(
+    class_weight: dict[int, float],
+    targets: Any,
+    output_shape: tuple[int, ...],
+    weight: Any,
+    dtype: np.dtype,
+) -> Any:
+    """Sample weights times the factor of each target's class."""
+    if not isinstance(class_weight, dict):
+        raise TypeError(f"class_weight: expected a dictionary, got {class_weight!r}")
+    labels = targets.values if isinstance(targets, Sequences) else targets
+    if labels.ndim == len(output_shape) - isinstance(targets, Sequences):
+        labels = labels.argmax(axis=-1) if output_shape[-1] > 1 else labels[..., 0]
+    factors = np.ones(labels.shape, dtype)
+    classes = max(2, output_shape[-1])
+    for label, factor in class_weight.items():
+        if label not in range(classes):
+            raise ValueError(
+                f"class_weight: expected classes from 0 to {classes - 1}, got {label!r}"
+            )
+        factors[labels == label] = _checks.real(f"class_weight[{label}]", factor, 0)
+    if isinstance(targets, Sequences):
+        if weight is not None:
+            if not isinstance(weight, Sequences):
+                weight = Sequences(np.repeat(weight, targets.lengths), targets.lengths)
+            factors = weight.values * factors
+        return Sequences(factors, targets.lengths)
+    if weight is None:
+        return factors
+    return weight.reshape(weight.shape + (1,) * (factors.ndim - weight.ndim)) * factors

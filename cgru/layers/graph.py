@@ -1,0 +1,240 @@
+"""A graph of layers: a list of calls in order; gradients are added where a tensor fans out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cgru.layers.base import CONTEXT, Backward, Layer
+from cgru.layers.symbolic import Call, SymbolicTensor
+from cgru.variables import structure
+
+
+class Step(NamedTuple):
+    """One call of a layer.  Tensors are known by their places in a list of values."""
+
+    layer: Layer
+    reads: tuple[int, ...]
+    writes: tuple[int, ...]
+    states: int = 0  # so many of the last reads are initial states
+    training: bool | None = None  # None: as the model
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one tensor is read and one written, and nothing else is to be known."""
+        plain = (len(self.reads), len(self.writes), self.states, self.training) == (1, 1, 0, None)
+        return plain and not self.layer.takes_several and not isinstance(self.layer, Graph)
+
+
+class Graph(Layer):
+    """A layer that consists of calls of other layers.
+
+    Attributes
+    ----------
+    steps : list of Step
+        In an order in which each finds what it reads.
+    count : int
+        The number of tensors; the model's inputs are the first.
+    sources, sinks : sequence of int
+        The places of inputs and outputs.
+    integers : list of bool
+        For each input whether it is read as indices.
+    """
+
+    def __init__(self, name: str | None = None, trainable: bool = True, **kwargs: Any) -> None:
+        super().__init__(name=name, trainable=trainable, **kwargs)
+        self.link([], 1, (0,), (0,))
+        self._plans: dict[tuple[bool, bool], Any] = {}
+        self._plans_version = -1
+
+    def link(
+        self, steps: list[Step], count: int, sources: Sequence[int], sinks: Sequence[int]
+    ) -> None:
+        """Make this the graph of `steps`."""
+        self.steps, self.count, self.sources, self.sinks = steps, count, sources, sinks
+        readers = [[step.layer for step in steps if place in step.reads] for place in sources]
+        self.integers = [
+            bool(layers) and all(layer.reads_integers for layer in layers) for layers in readers
+        ]
+
+    @property
+    def reads_integers(self) -> bool:  # type: ignore[override]
+        """Whether all inputs are indices."""
+        return all(self.integers)
+
+    @property
+    def returns_several(self) -> bool:
+        """Whether the output is a tuple."""
+        return len(self.sinks) > 1
+
+    def forward(
+        self,
+        x: Any,
+        training: bool = False,
+        mask: Any = None,
+        needs_input_grad: bool = True,
+        needs_backward: bool = True,
+        penalties: list[Any] | None = None,
+    ) -> tuple[Any, Backward]:
+        y, _, backward = self.execute(
+            x, training, mask, needs_input_grad, needs_backward, penalties
+        )
+        return y, backward
+
+    def execute(
+        self,
+        x: Any,
+        training: bool = False,
+        mask: Any = None,
+        needs_input_grad: bool = True,
+        needs_backward: bool = True,
+        penalties: list[Any] | None = None,
+    ) -> tuple[Any, Any, Backward]:
+        """The output, its mask, and the function that takes a gradient back."""
+        values: list[Any] = [None] * self.count
+        masks: list[Any] = [None] * self.count
+        if self.takes_several:
+            values[: len(x)] = x
+            if mask is not None:
+                masks[: len(x)] = mask
+        else:
+            values[0], masks[0] = x, mask
+        plan = self._plan(needs_input_grad and needs_backward, needs_backward)
+        context = dict.fromkeys(CONTEXT)
+        context["training"], context["penalties"] = training, penalties
+        backwards = []
+        for step, plain, read, write, context["needs_input_grad"], needed in plan:
+            context["needs_backward"] = needed
+            if plain:
+                layer, value, context["mask"] = step.layer, values[read], masks[read]
+                values[write], layer_backward = layer.run(value, context)
+                masks[write] = layer.compute_mask(value, masks[read])
+            else:
+                layer_backward = _run(step, values, masks, context)
+            backwards.append(layer_backward)
+
+        def backward(dy: Any) -> Any:
+            grads: list[Any] = [None] * self.count
+            for place, grad in zip(self.sinks, dy if self.returns_several else (dy,), strict=True):
+                _add(grads, place, grad)
+            for entry, layer_backward in zip(reversed(plan), reversed(backwards), strict=True):
+                step, plain, read, write, needs_input, needed = entry
+                if not needed:
+                    continue
+                if not plain:
+                    _run_back(step, layer_backward, grads, needs_input)
+                elif grads[write] is not None:
+                    dx = layer_backward(grads[write])
+                    grads[write] = None  # its memory may be used again
+                    if needs_input:
+                        _add(grads, read, dx)
+            found = [grads[place] for place in self.sources]
+            return found if self.takes_several else found[0]
+
+        if self.returns_several:
+            return tuple(values[i] for i in self.sinks), [masks[i] for i in self.sinks], backward
+        return values[self.sinks[0]], masks[self.sinks[0]], backward
+
+    def _plan(self, needs_input_grad: bool, training: bool) -> list[Any]:
+        """The steps, and for each whether gradients for its inputs, or any at all, are needed.
+
+        They are not for what is frozen, with nothing before it that trains.
+        """
+        if self._plans_version != structure.version:
+            self._plans_version = structure.version
+            self._plans.clear()
+        key = needs_input_grad, training
+        if key not in self._plans:
+            needs = [needs_input_grad] * self.count
+            plan = self._plans[key] = []
+            for step in self.steps:
+                before = training and any(needs[place] for place in step.reads)
+                needed = training and (before or bool(step.layer.trainable_weights))
+                for place in step.writes:
+                    needs[place] = needed
+                plan.append((step, step.is_plain, step.reads[0], step.writes[0], before, needed))
+        return self._plans[key]
+
+    def output_shapes(self, shapes: Sequence[Any]) -> list[Any]:
+        """The shapes of all tensors, for inputs of `shapes`; each layer checks what it reads."""
+        found: list[Any] = [None] * self.count
+        arguments = ["x"] * self.count
+        for place, shape in zip(self.sources, shapes, strict=True):
+            found[place] = shape
+        for step in self.steps:
+            reads = step.reads[: len(step.reads) - step.states]
+            if step.layer.takes_several:
+                shape = [found[place] for place in reads]
+            else:
+                shape = found[reads[0]]
+            step.layer.check_input(shape, arguments[reads[0]])
+            result = step.layer.compute_output_shape(shape)
+            written = result if len(step.writes) > 1 else [result]
+            for place, output_shape in zip(step.writes, written, strict=True):
+                found[place] = output_shape
+                arguments[place] = f"output of {step.layer.name}"
+        return found
+
+
+def _add(grads: list[Any], place: int, grad: Any) -> None:
+    if grad is not None:
+        grads[place] = grad if grads[place] is None else grads[place] + grad
+
+
+def _run(step: Step, values: list[Any], masks: list[Any], context: dict[str, Any]) -> Backward:
+    """A step that reads or writes several tensors, has states, or is a model of its own."""
+    layer, count = step.layer, len(step.reads) - step.states
+    inputs = [values[place] for place in step.reads[:count]]
+    mask: Any = [masks[place] for place in step.reads[:count]]
+    states = [values[place] for place in step.reads[count:]] or None
+    x: Any = inputs
+    if not layer.takes_several:
+        x, mask = inputs[0], mask[0]
+    elif all(item is None for item in mask):
+        mask = None
+    local = context | {"mask": mask, "initial_state": states}
+    if step.training is not None:
+        local["training"] = step.training
+    if isinstance(layer, Graph):  # its mask depends on values inside it
+        del local["initial_state"]
+        y, output_mask, backward = layer.execute(x, **local)
+    else:
+        y, backward = layer.run(x, local)
+        output_mask = layer.compute_mask(x, mask)
+    several = len(step.writes) > 1
+    if not isinstance(output_mask, (list, tuple)):
+        output_mask = [output_mask] * len(step.writes)
+    for place, value, item in zip(step.writes, y if several else [y], output_mask, strict=True):
+        values[place], masks[place] = value, item
+    return backward
+
+
+def _run_back(step: Step, backward: Backward, grads: list[Any], needs_input: bool) -> None:
+    dys = tuple(grads[place] for place in step.writes)
+    if all(dy is None for dy in dys):
+        return
+    dx = backward(dys if len(dys) > 1 else dys[0])
+    dstates: Any = []
+    if step.states:
+        dx, dstates = dx
+    if needs_input:
+        found = [*(dx if step.layer.takes_several else [dx]), *dstates]
+        for place, grad in zip(step.reads, found, strict=True):
+            _add(grads, place, grad)
+
+
+def trace(inputs: Sequence[SymbolicTensor], outputs: Sequence[SymbolicTensor]) -> list[Call]:
+    """The calls that lead from inputs to outputs, in the order in which they were made."""
+    known = {id(tensor) for tensor in inputs}
+    calls: dict[int, Call] = {}
+    missing = list(outputs)
+    while missing:
+        tensor = missing.pop()
+        if id(tensor) in known:
+            continue
+        if tensor.call is None:
+            raise ValueError(f"outputs: they depend on {tensor!r}, which is not among the inputs")
+        if tensor.call.order not in calls:
+            calls[tensor.call.order] = tensor.call
+            missing.extend(tensor.call.inputs)
+    return [calls[order] for order in sorted(calls)]

@@ -1,0 +1,206 @@
+"""What `compile` asked for: the loss of each output, its weight, and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cgru import _checks, losses, metrics
+from cgru.callbacks import Logs
+from cgru.data import Batch
+
+
+class Objective:
+    """The losses and metrics of a model's outputs.
+
+    Parameters
+    ----------
+    names : list of str
+        Of the outputs.
+    loss, loss_weights, metrics, weighted_metrics
+        As for `compile`: with several outputs a list or a dictionary by output.
+    """
+
+    def __init__(
+        self, names: Sequence[str], loss: Any, loss_weights: Any, metrics: Any, weighted: Any
+    ) -> None:
+        self.several = len(names) > 1
+        self.names = list(names)
+        self.losses = self._each("loss", loss, _loss)
+        self.weights = self._each("loss_weights", loss_weights, _weight)
+        self.metrics = self._each("metrics", metrics, _metrics)
+        self.weighted = self._each("weighted_metrics", weighted, _metrics)
+        for plain, weighted_metrics in zip(self.metrics, self.weighted, strict=True):
+            found = [metric.name for metric in [*plain, *weighted_metrics]]
+            if len(set(found)) < len(found):
+                raise ValueError(f"metrics: expected different names, got {found}")
+
+    def _each(self, argument: str, value: Any, make: Callable[[Any], Any]) -> list[Any]:
+        """What is asked for each output."""
+        if isinstance(value, Mapping):
+            unknown = [name for name in value if name not in self.names]
+            if unknown:
+                raise ValueError(
+                    f"{argument}: expected the outputs {self.names} as keys, got {unknown}"
+                )
+            return [make(value.get(name)) for name in self.names]
+        if not self.several:
+            # One output's metrics are a list themselves.
+            listed = isinstance(value, (list, tuple)) and len(value) == 1 and make is not _metrics
+            return [make(value[0] if listed else value)]
+        if isinstance(value, (list, tuple)):
+            if len(value) != len(self.names):
+                raise ValueError(
+                    f"{argument}: expected one entry for each of the outputs {self.names}, got "
+                    f"{len(value)}"
+                )
+            return [make(item) for item in value]
+        return [make(value) for _ in self.names]
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether there is anything to train for."""
+        return any(loss is not None for loss in self.losses)
+
+    def names_of_results(self) -> list[str]:
+        """The names of the losses and metrics, as in `History`."""
+        if not self.several:
+            return ["loss", *(m.name for m in [*self.metrics[0], *self.weighted[0]])]
+        parts = zip(self.names, self.losses, strict=True)
+        names = ["loss", *(f"{name}_loss" for name, loss in parts if loss is not None)]
+        for name, plain, weighted in zip(self.names, self.metrics, self.weighted, strict=True):
+            names += [f"{name}_{metric.name}" for metric in [*plain, *weighted]]
+        return names
+
+    # ---- Targets and weights ----
+
+    def by_output(self, argument: str, value: Any) -> list[Any]:
+        """A list with an entry for each output; lists and dictionaries where there are several."""
+        if isinstance(value, Mapping):
+            unknown = [name for name in value if name not in self.names]
+            if unknown:
+                raise ValueError(
+                    f"{argument}: expected the outputs {self.names} as keys, got {unknown}"
+                )
+            return [value.get(name) for name in self.names]
+        if not self.several:
+            return [value]
+        if value is None:
+            return [None] * len(self.names)
+        if not isinstance(value, (list, tuple)) or len(value) != len(self.names):
+            raise ValueError(
+                f"{argument}: expected a list with an entry for each of the outputs {self.names}, "
+                f"got {type(value).__name__}"
+            )
+        return list(value)
+
+    # ---- A batch ----
+
+    def value_and_grad(
+        self, batch: Batch, y_pred: Any, mask: Any
+    ) -> tuple[float, list[float], Any]:
+        """The loss of a batch, the losses of its outputs, and the gradient for each."""
+        if not self.several:
+            value, dy = _value_and_grad(self.losses[0], batch.y, y_pred, batch.sample_weight, mask)
+            weight = self.weights[0]
+            if weight != 1:
+                value, dy = value * weight, dy * dy.dtype.type(weight)
+            return value, [value], dy
+        values, grads = [], []
+        total = 0.0
+        weights = batch.sample_weight or [None] * len(self.names)
+        for place, (loss, weight) in enumerate(zip(self.losses, self.weights, strict=True)):
+            if loss is None:
+                values.append(0.0)
+                grads.append(None)
+                continue
+            value, dy = _value_and_grad(
+                loss, batch.y[place], y_pred[place], weights[place], mask[place]
+            )
+            values.append(value)
+            grads.append(dy if weight == 1 else dy * dy.dtype.type(weight))
+            total += value * weight
+        return total, values, tuple(grads)
+
+
+def _value_and_grad(
+    loss: losses.Loss, y: Any, y_pred: np.ndarray, weight: Any, mask: Any
+) -> tuple[float, np.ndarray]:
+    if mask is None:
+        return loss.value_and_grad(y, y_pred, weight)
+    return loss.value_and_grad(y, y_pred, weight, mask)
+
+
+class Tracker:
+    """The losses, averaged by batch size as in Keras, and the metrics of a number of batches."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.totals = [0.0] * (1 + len(objective.names))
+        self.count = 0
+        for metric in self._all():
+            metric.reset_state()
+
+    def _all(self) -> list[metrics.Metric]:
+        groups = [*self.objective.metrics, *self.objective.weighted]
+        return [metric for group in groups for metric in group]
+
+    def update(self, batch: Batch, loss: float, parts: list[float], y_pred: Any, mask: Any) -> None:
+        """Take a batch into account: its loss, those of its outputs, and its predictions."""
+        objective, count = self.objective, batch.count
+        self.count += count
+        self.totals[0] += loss * count
+        if objective.several:
+            for place, part in enumerate(parts):
+                self.totals[place + 1] += part * count
+        for place, (plain, weighted) in enumerate(
+            zip(objective.metrics, objective.weighted, strict=True)
+        ):
+            if not plain and not weighted:
+                continue
+            y, pred, weight, valid = batch.y, y_pred, batch.sample_weight, mask
+            if objective.several:
+                y, pred, valid = y[place], pred[place], valid[place]
+                weight = None if weight is None else weight[place]
+            for metric in plain:
+                metric.update_state(y, pred, _masked(None, valid))
+            for metric in weighted:
+                metric.update_state(y, pred, _masked(weight, valid))
+
+    def logs(self) -> Logs:
+        """The means so far, by name."""
+        objective, count = self.objective, self.count
+        values = [self.totals[0] / count]
+        if objective.several:
+            totals = zip(objective.losses, self.totals[1:], strict=True)
+            values += [total / count for loss, total in totals if loss is not None]
+        for plain, weighted in zip(objective.metrics, objective.weighted, strict=True):
+            values += [metric.result() for metric in [*plain, *weighted]]
+        return dict(zip(objective.names_of_results(), values, strict=True))
+
+
+def _loss(identifier: Any) -> losses.Loss | None:
+    return None if identifier is None else losses.get(identifier)
+
+
+def _weight(value: Any) -> float:
+    return 1.0 if value is None else _checks.real("loss_weights", value)
+
+
+def _metrics(identifiers: Any) -> list[metrics.Metric]:
+    if identifiers is None:
+        return []
+    if not isinstance(identifiers, (list, tuple)):
+        identifiers = [identifiers]
+    return [metrics.get(identifier) for identifier in identifiers]
+
+
+def _masked(weight: Any, mask: Any) -> Any:
+    """Sample weights that are 0 for what is masked."""
+    if mask is None:
+        return weight
+    if weight is None:
+        return mask
+    return weight.reshape(weight.shape + (1,) * (mask.ndim - weight.ndim)) * mask

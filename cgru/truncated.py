@@ -1,0 +1,127 @@
+"""Truncated backpropagation through time: long sequences in chunks (Williams and Peng 1990)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cgru import _checks, _kernels
+from cgru.data import Batch
+from cgru.layers.base import Layer
+from cgru.variables import FlatVector
+
+if TYPE_CHECKING:
+    from cgru.training import Trainer
+
+
+class Chunks:
+    """The gradient of a model's loss through at most `length` steps.
+
+    Parameters
+    ----------
+    model : Trainer
+        Of layers that act on each step alone, or carry a state forwards.
+    length : int
+        Steps of a chunk.
+    """
+
+    def __init__(self, model: Trainer, length: int) -> None:
+        self.model = model
+        self.length = _checks.integer("tbptt", length, 1)
+        if model.takes_several or model.returns_several:
+            raise ValueError("tbptt: expected a model with one input and one output")
+        self._check(model)
+
+    def _check(self, layer: Layer) -> None:
+        inner = layer.sublayers()
+        if not inner and not layer.stepwise:
+            raise ValueError(
+                f"tbptt: expected layers that read a sequence step by step, got {layer.name} "
+                f"({type(layer).__name__})"
+            )
+        for item in inner:
+            self._check(item)
+
+    @contextlib.contextmanager
+    def _carrying(self) -> Iterator[None]:
+        """Recurrent layers carry their states from one chunk to the next."""
+        layers = [layer for layer in self.model.inner_layers() if hasattr(layer, "stateful")]
+        before = [(layer, layer.stateful) for layer in layers if not layer.sublayers()]
+        for layer, _ in before:
+            layer.stateful = True
+        try:
+            yield
+        finally:
+            for layer, stateful in before:
+                layer.stateful = stateful
+                if not stateful:
+                    layer.reset_state()
+
+    def _bounds(self, batch: Batch, steps_are_returned: bool) -> list[tuple[int, int]]:
+        """Where chunks begin and end.
+
+        Where only the last step is returned, the last chunk begins early enough to hold as many
+        steps of the batch's shortest sequence.
+        """
+        time = batch.x.shape[1]
+        starts = list(range(0, time, self.length))
+        if not steps_are_returned:
+            shortest = time if batch.mask is None else int(batch.mask.sum(axis=1).min())
+            last = max(0, shortest - self.length)
+            starts = [*range(0, last, self.length), last]
+        return list(zip(starts, [*starts[1:], time], strict=True))
+
+    def loss_and_gradient(
+        self, flat: FlatVector, batch: Batch, training: bool
+    ) -> tuple[float, list[float], Any, Any]:
+        """As of a trainer, by chunks; each counts by its share of the steps."""
+        model = self.model
+        assert model.objective is not None
+        if batch.x.shape[1] <= self.length:
+            return model._loss_and_gradient(flat, batch, training)
+        returned = model.returns_steps(batch.x.shape)
+        bounds = self._bounds(batch, returned)
+        _kernels.clear(flat.grad)
+        penalties: list[Any] = []
+        total, outputs, masks = 0.0, [], []
+        with self._carrying():
+            for first, end in bounds:
+                counts = returned or end == batch.x.shape[1]
+                part = _chunk(batch, first, end, returned)
+                y, mask, backward = model.execute(
+                    part.x, training, part.mask, False, counts, penalties if counts else None
+                )
+                if not counts:
+                    continue
+                share = _share(batch, part, mask) if returned else 1.0
+                value, _, dy = model.objective.value_and_grad(part, y, mask)
+                backward(dy * dy.dtype.type(share))
+                total += value * share
+                outputs.append(y)
+                masks.append(mask)
+        y = np.concatenate(outputs, axis=1) if returned else outputs[0]
+        mask = np.concatenate(masks, axis=1) if returned and masks[0] is not None else masks[0]
+        return total + model._penalties(flat, penalties), [total], y, mask
+
+
+def _chunk(batch: Batch, first: int, end: int, returned: bool) -> Batch:
+    """The steps from `first` to `end` of a batch."""
+
+    def cut(array: Any, where: bool = True) -> Any:
+        if array is None or not where:
+            return array
+        return np.ascontiguousarray(array[:, first:end])
+
+    weight = batch.sample_weight
+    by_step = returned and weight is not None and weight.ndim > 1
+    return Batch(cut(batch.x), cut(batch.y, returned), cut(weight, by_step), cut(batch.mask))
+
+
+def _share(batch: Batch, part: Batch, mask: Any) -> float:
+    """The part of a batch's mean that a chunk's mean is."""
+    if mask is None or batch.mask is None:
+        return part.x.shape[1] / batch.x.shape[1]
+    return float(mask.sum() / batch.mask.sum())
