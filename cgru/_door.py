@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,11 +16,13 @@ if TYPE_CHECKING:
 
 def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
+    if type(x) is np.ndarray and lengths is None and not model.takes_several:
+        return _array(model, "x", x)
     if model.takes_several:
         if lengths is not None:
             raise ValueError(f"lengths: {model.name} has several inputs; mask them with layers")
         return _several(model, x)
-    if isinstance(x, Mapping):
+    if isinstance(x, dict):
         x = _by_name(model, x)[0]
     if lengths is not None:
         return _cut(_array(model, "x", x), lengths)
@@ -42,7 +43,7 @@ def _array(model: Trainer, argument: str, x: Any, place: int = 0) -> np.ndarray:
 
 def _several(model: Trainer, x: Any) -> list[np.ndarray]:
     names = model.input_names
-    if isinstance(x, Mapping):
+    if isinstance(x, dict):
         x = _by_name(model, x)
     if not isinstance(x, (list, tuple)) or len(x) != len(names):
         came = f"{len(x)} entries" if isinstance(x, (list, tuple)) else type(x).__name__
@@ -57,7 +58,7 @@ def _several(model: Trainer, x: Any) -> list[np.ndarray]:
     return arrays
 
 
-def _by_name(model: Trainer, x: Mapping[str, Any]) -> list[Any]:
+def _by_name(model: Trainer, x: dict[str, Any]) -> list[Any]:
     names = model.input_names
     if set(x) != set(names):
         raise ValueError(f"x: expected the inputs {names} as keys, got {list(x)}")
@@ -129,6 +130,8 @@ def batch(
     if y is None:
         raise ValueError("y: expected targets, got None")
     found = inputs(model, x, lengths)
+    if type(found) is np.ndarray and class_weight is None and not model.returns_several:
+        return _plain(model, objective, found, y, sample_weight)
     _check_counts(model, objective, found, y)
     shape = [item.shape for item in found] if isinstance(found, list) else found.shape
     result = model.checked_output_shape(shape)
@@ -170,6 +173,28 @@ def batch(
     if not model.returns_several:
         return Batch(found, targets[0], weights[0])
     return Batch(found, targets, weights if any(w is not None for w in weights) else None)
+
+
+def _plain(
+    model: Trainer, objective: Objective, x: np.ndarray, y: Any, sample_weight: Any
+) -> Batch:
+    """`batch` of one input and one output: a small model's time goes into such things."""
+    if isinstance(y, dict):
+        y = objective.by_output("y", y)[0]
+    targets = _checks.numbers("y", y)
+    if x.shape[:1] != targets.shape[:1]:
+        raise ValueError(
+            f"x, y: expected the same number of samples, got {x.shape[:1]} and "
+            f"{targets.shape[:1]} (shapes {x.shape} and {targets.shape})"
+        )
+    output_shape = model.checked_output_shape(x.shape)
+    targets = objective.losses[0].prepare(targets, output_shape, model._dtype)
+    if sample_weight is not None:
+        sample_weight = _checks.floats("sample_weight", sample_weight, model._dtype)
+        losses.check_sample_weight(sample_weight, output_shape)
+    if not model.built:  # last, so that bad targets leave no half-made model
+        model.ensure_built(x.shape)
+    return Batch(x, targets, sample_weight)
 
 
 def _check_counts(model: Trainer, objective: Objective, found: Any, y: Any) -> None:

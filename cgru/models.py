@@ -91,11 +91,6 @@ class Model(Trainer):
     # ---- Inputs and outputs ----
 
     @property
-    def takes_several(self) -> bool:  # type: ignore[override]
-        """Whether there are several inputs."""
-        return len(self.sources) > 1
-
-    @property
     def input_names(self) -> list[str]:
         """The names of the inputs, as dictionaries of data use them."""
         return [tensor.name for tensor in self.inputs]

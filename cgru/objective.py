@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,15 @@ class Objective:
     ----------
     names : list of str
         Of the outputs.
-    loss, loss_weights, metrics, weighted_metrics
+    loss, loss_weights, metrics, weighted
         As for `compile`: with several outputs a list or a dictionary by output.
+
+    Attributes
+    ----------
+    losses, weights, metrics, weighted : list
+        For each output its loss (or None), the factor on it, and its metrics.
+    result_names : list of str
+        Of the losses and metrics, as in `History`.
     """
 
     def __init__(
@@ -36,10 +43,13 @@ class Objective:
             found = [metric.name for metric in [*plain, *weighted_metrics]]
             if len(set(found)) < len(found):
                 raise ValueError(f"metrics: expected different names, got {found}")
+        self.has_loss = any(loss is not None for loss in self.losses)
+        self.result_names = self._result_names()
+        self.has_metrics = any(self.metrics) or any(self.weighted)
 
     def _each(self, argument: str, value: Any, make: Callable[[Any], Any]) -> list[Any]:
         """What is asked for each output."""
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             unknown = [name for name in value if name not in self.names]
             if unknown:
                 raise ValueError(
@@ -59,13 +69,7 @@ class Objective:
             return [make(item) for item in value]
         return [make(value) for _ in self.names]
 
-    @property
-    def has_loss(self) -> bool:
-        """Whether there is anything to train for."""
-        return any(loss is not None for loss in self.losses)
-
-    def names_of_results(self) -> list[str]:
-        """The names of the losses and metrics, as in `History`."""
+    def _result_names(self) -> list[str]:
         if not self.several:
             return ["loss", *(m.name for m in [*self.metrics[0], *self.weighted[0]])]
         parts = zip(self.names, self.losses, strict=True)
@@ -78,7 +82,7 @@ class Objective:
 
     def by_output(self, argument: str, value: Any) -> list[Any]:
         """A list with an entry for each output; lists and dictionaries where there are several."""
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             unknown = [name for name in value if name not in self.names]
             if unknown:
                 raise ValueError(
@@ -140,8 +144,9 @@ class Tracker:
         self.objective = objective
         self.totals = [0.0] * (1 + len(objective.names))
         self.count = 0
-        for metric in self._all():
-            metric.reset_state()
+        if objective.has_metrics:
+            for metric in self._all():
+                metric.reset_state()
 
     def _all(self) -> list[metrics.Metric]:
         groups = [*self.objective.metrics, *self.objective.weighted]
@@ -155,6 +160,8 @@ class Tracker:
         if objective.several:
             for place, part in enumerate(parts):
                 self.totals[place + 1] += part * count
+        if not objective.has_metrics:
+            return
         for place, (plain, weighted) in enumerate(
             zip(objective.metrics, objective.weighted, strict=True)
         ):
@@ -172,13 +179,15 @@ class Tracker:
     def logs(self) -> Logs:
         """The means so far, by name."""
         objective, count = self.objective, self.count
+        if not objective.has_metrics and not objective.several:
+            return {"loss": self.totals[0] / count}
         values = [self.totals[0] / count]
         if objective.several:
             totals = zip(objective.losses, self.totals[1:], strict=True)
             values += [total / count for loss, total in totals if loss is not None]
         for plain, weighted in zip(objective.metrics, objective.weighted, strict=True):
             values += [metric.result() for metric in [*plain, *weighted]]
-        return dict(zip(objective.names_of_results(), values, strict=True))
+        return dict(zip(objective.result_names, values, strict=True))
 
 
 def _loss(identifier: Any) -> losses.Loss | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from cgru import _checks, _door, _kernels, optimizers, truncated
 from cgru.callbacks import Callback, History, Logs, ProgbarLogger
-from cgru.data import ArrayBatches, Batch, IterableBatches
+from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences
 from cgru.layers.graph import Graph
 from cgru.objective import Objective, Tracker
 from cgru.variables import FlatVector, structure
@@ -187,7 +187,7 @@ class Trainer(Graph):
     @property
     def metrics_names(self) -> list[str]:
         """The names of what `evaluate` returns."""
-        return ["loss"] if self.objective is None else self.objective.names_of_results()
+        return ["loss"] if self.objective is None else self.objective.result_names
 
     def _check_compiled(self, method: str) -> Objective:
         if self.objective is None:
@@ -396,6 +396,8 @@ class Trainer(Graph):
 
     def _penalties(self, flat: FlatVector, penalties: list[Any]) -> float:
         """What layers and weights add to the loss; the weights' gradients are added as well."""
+        if not flat.regularized and not penalties:
+            return 0.0
         for weight in flat.regularized:
             value, grad = weight.regularizer.forward(weight.value)
             penalties.append(value)
@@ -430,8 +432,11 @@ class Trainer(Graph):
             are those of this batch alone.
         """
         objective = self._check_compiled("train_on_batch")
-        batch = _door.batch(self, objective, x, y, sample_weight, class_weight).ready()
-        self.reset_rows(reset_mask)
+        batch = _door.batch(self, objective, x, y, sample_weight, class_weight)
+        if isinstance(batch.x, Sequences):
+            batch = batch.ready()
+        if reset_mask is not None:
+            self.reset_rows(reset_mask)
         tracker = Tracker(objective)
         self._train_step(batch, tracker)
         return _results(tracker.logs(), return_dict)
@@ -514,7 +519,8 @@ class Trainer(Graph):
         """The loss and metrics of one batch; arguments and result as in `train_on_batch`."""
         objective = self._check_compiled("test_on_batch")
         batch = _door.batch(self, objective, x, y, sample_weight).ready()
-        self.reset_rows(reset_mask)
+        if reset_mask is not None:
+            self.reset_rows(reset_mask)
         return _results(self._evaluate([batch]), return_dict)
 
     # ---- Prediction ----
@@ -599,10 +605,12 @@ class Trainer(Graph):
         reset_mask : array_like of bool, shape (batch,), optional
             As in `train_on_batch`.
         """
-        batch = Batch(self._inputs(x)).ready()
+        inputs, mask = self._inputs(x), None
+        if isinstance(inputs, Sequences):
+            inputs, mask = inputs.padded(), inputs.mask()
         if reset_mask is not None:
             self.reset_rows(reset_mask)
-        y, _ = self._predict(batch)
+        y, _, _ = self.execute(inputs, False, mask, False, False)
         return self._structured(list(y)) if self.returns_several else y
 
     def _predict(self, batch: Batch, penalties: list[Any] | None = None) -> tuple[Any, Any]:
@@ -668,10 +676,8 @@ class Trainer(Graph):
 
         Parameters
         ----------
-        mask : array_like of bool, shape (batch,), or None
+        mask : array_like of bool, shape (batch,)
         """
-        if mask is None:
-            return
         if not self.stateful:
             raise ValueError(f"reset_mask: {self.name} has no stateful layer")
         rows = np.asarray(mask)

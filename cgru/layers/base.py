@@ -91,6 +91,8 @@ class Layer(Configurable):
     # Whether what is returned for a time step depends on that step alone, or, through a state that
     # is carried, on those before it.
     stepwise = False
+    # Whether its output has a mask where its input has none.
+    makes_mask = False
     # Whether a call reads a list of arrays.
     takes_several = False
 

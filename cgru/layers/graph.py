@@ -39,6 +39,10 @@ class Graph(Layer):
         The places of inputs and outputs.
     integers : list of bool
         For each input whether it is read as indices.
+    takes_several, returns_several : bool
+        Whether there are several inputs, several outputs.
+    is_chain : bool
+        Whether each step reads just what the one before it returns.
     """
 
     def __init__(self, name: str | None = None, trainable: bool = True, **kwargs: Any) -> None:
@@ -52,6 +56,11 @@ class Graph(Layer):
     ) -> None:
         """Make this the graph of `steps`."""
         self.steps, self.count, self.sources, self.sinks = steps, count, sources, sinks
+        self.takes_several = len(sources) > 1
+        self.returns_several = len(sinks) > 1
+        self.is_chain = (*sinks, count) == (len(steps), len(steps) + 1) and all(
+            step.is_plain and step.reads == (place,) for place, step in enumerate(steps)
+        )
         readers = [[step.layer for step in steps if place in step.reads] for place in sources]
         self.integers = [
             bool(layers) and all(layer.reads_integers for layer in layers) for layers in readers
@@ -61,11 +70,6 @@ class Graph(Layer):
     def reads_integers(self) -> bool:  # type: ignore[override]
         """Whether all inputs are indices."""
         return all(self.integers)
-
-    @property
-    def returns_several(self) -> bool:
-        """Whether the output is a tuple."""
-        return len(self.sinks) > 1
 
     def forward(
         self,
@@ -91,6 +95,10 @@ class Graph(Layer):
         penalties: list[Any] | None = None,
     ) -> tuple[Any, Any, Backward]:
         """The output, its mask, and the function that takes a gradient back."""
+        if self.is_chain:
+            return self._execute_chain(
+                x, training, mask, needs_input_grad, needs_backward, penalties
+            )
         values: list[Any] = [None] * self.count
         masks: list[Any] = [None] * self.count
         if self.takes_several:
@@ -134,6 +142,42 @@ class Graph(Layer):
         if self.returns_several:
             return tuple(values[i] for i in self.sinks), [masks[i] for i in self.sinks], backward
         return values[self.sinks[0]], masks[self.sinks[0]], backward
+
+    def _execute_chain(
+        self,
+        x: Any,
+        training: bool,
+        mask: Any,
+        needs_input_grad: bool,
+        needs_backward: bool,
+        penalties: list[Any] | None,
+    ) -> tuple[Any, Any, Backward]:
+        """`execute` without places for values: a small model's time goes into such things."""
+        plan = self._plan(needs_input_grad and needs_backward, needs_backward)
+        context = {
+            "training": training,
+            "mask": mask,
+            "initial_state": None,
+            "needs_input_grad": needs_input_grad,
+            "needs_backward": needs_backward,
+            "penalties": penalties,
+        }
+        backwards = []
+        for step, _, _, _, context["needs_input_grad"], needed in plan:
+            context["needs_backward"] = needed
+            y, layer_backward = step[0].run(x, context)
+            if needed:
+                backwards.append(layer_backward)
+            if mask is not None or step[0].makes_mask:
+                context["mask"] = mask = step[0].compute_mask(x, mask)
+            x = y
+
+        def backward(dy: Any) -> Any:
+            for layer_backward in reversed(backwards):
+                dy = layer_backward(dy)
+            return dy if needs_input_grad else None
+
+        return x, mask, backward
 
     def _plan(self, needs_input_grad: bool, training: bool) -> list[Any]:
         """The steps, and for each whether gradients for its inputs, or any at all, are needed.
