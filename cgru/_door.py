@@ -25,7 +25,9 @@ def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     if isinstance(x, dict):
         x = _by_name(model, x)[0]
     if lengths is not None:
-        return _cut(_array(model, "x", x), lengths)
+        cut = _cut(_checks.numbers("x", x), lengths)
+        values = cut.values.astype(model._dtype)
+        return Sequences(_array(model, "x", values) if len(values) else values, cut.lengths)
     if isinstance(x, (list, tuple)):
         if len(x) == 1 and isinstance(x[0], np.ndarray) and x[0].ndim == len(model.input_shape):
             x = x[0]  # Keras takes a list of one input, too

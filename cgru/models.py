@@ -117,6 +117,9 @@ class Model(Trainer):
         """Whether a layer carries its state from batch to batch."""
         return any(getattr(layer, "stateful", False) for layer in self.layers)
 
+    def _structured(self, outputs: list[Any]) -> Any:
+        return _structured(outputs, self._output_keys)
+
     def check_input(self, shape: Any, argument: str = "x") -> None:
         shapes = shape if self.takes_several else [shape]
         for tensor, found in zip(self.inputs, shapes, strict=True):

@@ -626,7 +626,7 @@ class Trainer(Graph):
 
     def _structured(self, outputs: list[Any]) -> Any:
         """Outputs as the model returns them: one, a list, or a dictionary."""
-        return outputs if self.returns_several else outputs[0]
+        raise NotImplementedError(f"{type(self).__name__}._structured")
 
     # ---- The door ----
 

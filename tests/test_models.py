@@ -1,0 +1,326 @@
+"""Models as graphs: several inputs and outputs, shared layers, states, masks, frozen layers."""
+
+import numpy as np
+import pytest
+from numeric import check_gradient
+
+import cgru
+from cgru import layers
+
+
+def flat_gradient(model, x, y):
+    """The loss and its gradient in float64."""
+    return model.value_and_grad(model.theta, x, y)
+
+
+def check_model(model, x, y, rng):
+    """Compare the gradient of a float64 model's loss with finite differences."""
+    theta = model.theta
+    _, grad = flat_gradient(model, x, y)
+    direction = rng.standard_normal(theta.shape)
+    step = 1e-6
+    ahead, _ = model.value_and_grad(theta + step * direction, x, y)
+    behind, _ = model.value_and_grad(theta - step * direction, x, y)
+    model.theta = theta
+    assert (ahead - behind) / (2 * step) == pytest.approx(grad @ direction, rel=1e-5, abs=1e-9)
+    assert np.linalg.norm(grad) > 1e-6
+
+
+@pytest.fixture
+def float64():
+    cgru.config.set_floatx("float64")
+    yield
+    cgru.config.set_floatx("float32")
+
+
+def encoder_decoder():
+    source = cgru.Input((None, 3), name="source")
+    target = cgru.Input((None, 2), name="target")
+    _, state = layers.GRU(4, return_state=True, name="encoder")(source)
+    steps = layers.GRU(4, return_sequences=True, name="decoder")(target, initial_state=state)
+    return cgru.Model([source, target], layers.Dense(2, name="words")(steps))
+
+
+def test_an_encoder_hands_its_state_to_a_decoder(rng, float64):
+    model = encoder_decoder()
+    model.compile("adam", "mse")
+    x = [rng.standard_normal((5, 6, 3)), rng.standard_normal((5, 4, 2))]
+    y = rng.standard_normal((5, 4, 2))
+    encoder, decoder = model.get_layer("encoder"), model.get_layer("decoder")
+    _, state = encoder(x[0])
+    expected = model.get_layer("words")(decoder(x[1], initial_state=state))
+    np.testing.assert_array_equal(model.predict(x), expected)
+    np.testing.assert_array_equal(model.predict({"target": x[1], "source": x[0]}), expected)
+    check_model(model, x, y, rng)
+
+
+def test_a_shared_layer_adds_its_gradients(rng, float64):
+    a, b = cgru.Input((4, 3)), cgru.Input((5, 3))
+    gru = layers.GRU(4)
+    model = cgru.Model([a, b], layers.Dense(1)(layers.Concatenate()([gru(a), gru(b)])))
+    assert len([layer for layer in model.layers if layer is gru]) == 1
+    model.compile("adam", "mse")
+    x = [rng.standard_normal((6, 4, 3)), rng.standard_normal((6, 5, 3))]
+    check_model(model, x, rng.standard_normal((6, 1)), rng)
+
+
+def test_a_tensor_that_fans_out_adds_its_gradients(rng, float64):
+    x = cgru.Input((4, 3))
+    h = layers.GRU(5, return_sequences=True)(x)
+    outputs = [layers.Dense(2)(h), layers.GRU(3)(h)]
+    model = cgru.Model(x, outputs)
+    model.compile("adam", ["mse", "mae"], loss_weights=[0.3, 2.0])
+    data = rng.standard_normal((6, 4, 3))
+    check_model(model, data, [rng.standard_normal((6, 4, 2)), rng.standard_normal((6, 3))], rng)
+
+
+def test_input_gradients_of_a_graph(rng, float64):
+    model = encoder_decoder()
+    x = [rng.standard_normal((2, 3, 3)), rng.standard_normal((2, 4, 2))]
+    y, backward = model.forward(x)
+    dy = rng.standard_normal(y.shape)
+    for array, grad in zip(x, backward(dy), strict=True):
+        check_gradient(lambda: float((model.forward(x)[0] * dy).sum()), array, grad, rng)
+
+
+def test_losses_and_metrics_by_output(rng):
+    x = cgru.Input((3,))
+    outputs = {"a": layers.Dense(1, name="one")(x), "b": layers.Dense(2, name="two")(x)}
+    model = cgru.Model(x, outputs)
+    model.compile("sgd", {"a": "mse", "b": "mae"}, loss_weights={"a": 2.0}, metrics={"b": ["mse"]})
+    data = rng.standard_normal((8, 3)).astype("float32")
+    y = {"a": rng.standard_normal((8, 1)), "b": rng.standard_normal((8, 2))}
+    result = model.evaluate(data, y, return_dict=True)
+    assert list(result) == model.metrics_names == ["loss", "a_loss", "b_loss", "b_mse"]
+    predictions = model.predict(data)
+    a = np.mean((predictions["a"] - y["a"]) ** 2)
+    b = np.mean(abs(predictions["b"] - y["b"]))
+    assert result["a_loss"] == pytest.approx(a, rel=1e-5)
+    assert result["loss"] == pytest.approx(2 * a + b, rel=1e-5)
+    assert result["b_mse"] == pytest.approx(np.mean((predictions["b"] - y["b"]) ** 2), rel=1e-5)
+    before = result["loss"]
+    model.fit(data, y, epochs=20)
+    assert model.evaluate(data, y)[0] < before
+
+
+def test_an_output_without_a_loss_is_not_trained(rng):
+    x = cgru.Input((3,))
+    trained, left = layers.Dense(1, name="trained"), layers.Dense(1, name="left")
+    model = cgru.Model(x, [trained(x), left(x)])
+    model.compile("sgd", [None, "mse"])
+    before = trained.get_weights()
+    model.fit(rng.standard_normal((8, 3)), [None, rng.standard_normal((8, 1))])
+    np.testing.assert_array_equal(trained.get_weights()[0], before[0])
+
+
+def test_models_within_models(rng, float64):
+    inner = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, return_sequences=True)])
+    x = cgru.Input((5, 3))
+    model = cgru.Model(x, layers.Dense(1)(layers.GRU(2)(inner(x))))
+    model.compile("adam", "mse")
+    assert len(model.weights) == 8
+    check_model(model, rng.standard_normal((6, 5, 3)), rng.standard_normal((6, 1)), rng)
+    outer = cgru.Sequential([model, layers.Dense(2)])
+    outer.build((None, 5, 3))
+    assert outer.predict(rng.standard_normal((6, 5, 3))).shape == (6, 2)
+
+
+def test_masks_travel_through_a_graph(rng):
+    x = cgru.Input((None,), dtype="int32")
+    h = layers.Embedding(10, 4, mask_zero=True)(x)
+    inner = cgru.Sequential([cgru.Input((None, 4)), layers.Dense(4), layers.Dropout(0.5)])
+    model = cgru.Model(x, layers.GRU(3)(inner(h)))
+    ids = rng.integers(1, 10, (4, 6))
+    padded = np.concatenate([ids, np.zeros((4, 3), int)], axis=1)
+    np.testing.assert_array_equal(model.predict(padded), model.predict(ids))
+    model.compile("sgd", "mse")
+    y = rng.standard_normal((4, 3))
+    gradients = [model.value_and_grad(model.theta, data, y)[1] for data in (ids, padded)]
+    np.testing.assert_allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+
+
+def test_masked_steps_do_not_count_in_the_loss(rng):
+    model = cgru.Sequential(
+        [cgru.Input((None, 2)), layers.Masking(), layers.GRU(3, return_sequences=True)]
+    )
+    model.compile("sgd", "mse", metrics=["mae"])
+    x, y = rng.standard_normal((4, 5, 2)), rng.standard_normal((4, 5, 3))
+    x[:, 3:] = 0
+    masked = model.evaluate(x, y)
+    np.testing.assert_allclose(masked, model.evaluate(x[:, :3], y[:, :3]), rtol=1e-5)
+    y[:, 3:] = 1e6
+    np.testing.assert_allclose(masked, model.evaluate(x, y), rtol=1e-5)
+
+
+# ---- Frozen layers ----
+
+
+def test_no_gradient_work_for_what_is_frozen(rng):
+    """Nothing before the first layer that trains is run for a backward pass."""
+    seen = []
+
+    class Watched(layers.Dense):
+        def forward(self, x, needs_input_grad=True, needs_backward=True):
+            seen.append((self.name, needs_input_grad, needs_backward))
+            return super().forward(x, needs_input_grad)
+
+    model = cgru.Sequential([cgru.Input((3,)), *(Watched(2, name=name) for name in "abc")])
+    model.compile("sgd", "mse")
+    x, y = rng.standard_normal((8, 3)), rng.standard_normal((8, 2))
+    model.train_on_batch(x, y)
+    assert seen == [("a", False, True), ("b", True, True), ("c", True, True)]
+    model.layers[0].trainable = model.layers[1].trainable = False
+    model.compile("sgd", "mse")
+    before = [layer.get_weights() for layer in model.layers]
+    seen.clear()
+    model.train_on_batch(x, y)
+    assert seen == [("a", False, False), ("b", False, False), ("c", False, True)]
+    after = [layer.get_weights() for layer in model.layers]
+    np.testing.assert_array_equal(after[1][0], before[1][0])
+    assert (after[2][0] != before[2][0]).any()
+    model.layers[0].trainable = True
+    model.compile("sgd", "mse")
+    seen.clear()
+    model.train_on_batch(x, y)
+    assert seen == [("a", False, True), ("b", True, True), ("c", True, True)]
+    np.testing.assert_array_equal(model.layers[1].get_weights()[0], before[1][0])
+
+
+# ---- Penalties and constraints ----
+
+
+class Squares(cgru.regularizers.Regularizer):
+    def forward(self, x):
+        return float(np.square(x).sum()) * 0.1, 0.2 * x
+
+
+def test_penalties_are_part_of_the_loss_and_the_gradient(rng, float64):
+    model = cgru.Sequential(
+        [
+            cgru.Input((4, 3)),
+            layers.GRU(
+                4,
+                kernel_regularizer=Squares(),
+                recurrent_regularizer=Squares(),
+                bias_regularizer=Squares(),
+                activity_regularizer=Squares(),
+            ),
+            layers.Dense(1, activity_regularizer=Squares()),
+        ]
+    )
+    model.compile("sgd", "mse")
+    x, y = rng.standard_normal((6, 4, 3)), rng.standard_normal((6, 1))
+    check_model(model, x, y, rng)
+    h = model.layers[0](x)
+    penalty = sum(0.1 * np.square(part).sum() for part in [*model.layers[0].weights[:3], h])
+    penalty += 0.1 * np.square(model.predict(x)).sum()
+    loss = np.square(model.predict(x) - y).mean() + penalty
+    assert model.evaluate(x, y) == pytest.approx(loss, rel=1e-9)
+    assert model.train_on_batch(x, y) == pytest.approx(loss, rel=1e-9)
+
+
+# ---- Configurations ----
+
+
+def test_configurations_make_the_same_graph(rng):
+    model = encoder_decoder()
+    x = [rng.standard_normal((5, 6, 3)), rng.standard_normal((5, 4, 2))]
+    for copy in (
+        cgru.Model.from_config(model.get_config()),
+        cgru.models.clone_model(model),
+        cgru.models.model_from_json(model.to_json()),
+    ):
+        assert copy.get_config() == model.get_config()
+        copy.set_weights(model.get_weights())
+        np.testing.assert_array_equal(copy.predict(x), model.predict(x))
+
+
+def test_configurations_of_a_chain(rng):
+    model = cgru.Sequential([layers.Bidirectional(layers.GRU(3)), layers.Dense(2)], name="chain")
+    x = rng.standard_normal((5, 6, 3))
+    model.predict(x)
+    copy = cgru.Sequential.from_config(model.get_config())
+    assert copy.get_config() == model.get_config()
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict(x), model.predict(x))
+    fresh = cgru.models.clone_model(cgru.Sequential([layers.Dense(2)]))
+    assert not fresh.built
+
+
+def test_only_known_classes_are_made():
+    text = cgru.Sequential([cgru.Input((3,)), layers.Dense(2)]).to_json()
+    for module, name in (("os", "system"), ("cgru.layers", "system"), ("builtins", "eval")):
+        bad = text.replace(
+            '"cgru.layers", "class_name": "Dense"', f'"{module}", "class_name": "{name}"'
+        )
+        assert bad != text
+        with pytest.raises(ValueError, match=f"{module}.{name} is not a class of cgru"):
+            cgru.models.model_from_json(bad)
+
+
+def test_a_class_of_ones_own(rng):
+    class Twice(layers.Layer):
+        def forward(self, x):
+            return 2 * x, lambda dy: 2 * dy
+
+    model = cgru.Sequential([cgru.Input((3,)), layers.Dense(2), Twice()])
+    with pytest.raises(ValueError, match="custom_objects"):
+        cgru.models.model_from_json(model.to_json())
+    copy = cgru.models.model_from_json(model.to_json(), custom_objects={"Twice": Twice})
+    copy.set_weights(model.get_weights())
+    x = rng.standard_normal((4, 3))
+    np.testing.assert_array_equal(copy.predict(x), model.predict(x))
+
+
+# ---- The door ----
+
+
+def test_graphs_that_cannot_be(rng):
+    a, b = cgru.Input((3,), name="a"), cgru.Input((3,), name="b")
+    with pytest.raises(ValueError, match="not among the inputs"):
+        cgru.Model(a, layers.Dense(1)(b))
+    with pytest.raises(ValueError, match="expected what Input"):
+        cgru.Model(np.zeros(3), layers.Dense(1)(a))
+    with pytest.raises(ValueError, match="expected what Input\(\) returned"):
+        h = layers.Dense(1)(a)
+        cgru.Model(h, layers.Dense(1)(h))
+    with pytest.raises(ValueError, match="different names"):
+        cgru.Model([a, cgru.Input((3,), name="a")], layers.Dense(1)(a))
+    model = cgru.Model([a, b], layers.Dense(1)(layers.Add()([a, b])))
+    x = rng.standard_normal((4, 3))
+    with pytest.raises(ValueError, match=r"x: expected a list of 2 arrays, for \['a', 'b'\]"):
+        model.predict(x)
+    with pytest.raises(ValueError, match="same number of samples in all inputs"):
+        model.predict([x, x[:2]])
+    with pytest.raises(ValueError, match=r"expected the inputs \['a', 'b'\] as keys"):
+        model.predict({"a": x, "c": x})
+    with pytest.raises(ValueError, match=r"x\['b'\]: model.* expects shape \(None, 3\)"):
+        model.predict([x, x[:, :2]])
+    with pytest.raises(ValueError, match=r"x\['b'\]: expected finite"):
+        model.predict([x, np.full((4, 3), np.nan)])
+
+
+def test_get_layer():
+    model = cgru.Sequential([cgru.Input((3,)), layers.Dense(2, name="a"), layers.Dense(1)])
+    assert model.get_layer("a") is model.get_layer(index=0) is model.layers[0]
+    with pytest.raises(ValueError, match="name: expected one of"):
+        model.get_layer("b")
+    with pytest.raises(ValueError, match="index: .* has 2 layers"):
+        model.get_layer(index=2)
+
+
+def test_pop():
+    model = cgru.Sequential([cgru.Input((3,)), layers.Dense(2), layers.Dense(1)])
+    model.pop()
+    assert model.output_shape == (None, 2)
+    assert model.predict(np.zeros((4, 3))).shape == (4, 2)
+
+
+def test_summary_of_a_graph():
+    lines = []
+    model = encoder_decoder()
+    model.layers[-2].trainable = False
+    model.summary(lines.append, show_trainable=True)
+    assert len(lines) == 6
+    assert "decoder (GRU), frozen" in "\n".join(lines)
+    assert lines[3].endswith("target, encoder")

@@ -1,0 +1,278 @@
+"""Sequences of different lengths, and long ones in chunks."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import cgru
+from cgru import layers
+
+LENGTHS = [5, 1, 7, 3, 7, 2, 4]
+
+
+@pytest.fixture
+def float64():
+    cgru.config.set_floatx("float64")
+    yield
+    cgru.config.set_floatx("float32")
+
+
+def recurrent(steps=False, **options):
+    model = cgru.Sequential(
+        [
+            cgru.Input((None, 3)),
+            layers.GRU(5, return_sequences=True, **options),
+            layers.Dense(4, "tanh"),
+            layers.GRU(3, return_sequences=steps, **options),
+            layers.Dense(2),
+        ]
+    )
+    model.compile("sgd", "mse", metrics=["mae"])
+    return model
+
+
+def sequences(rng, lengths=LENGTHS, features=3):
+    return [rng.standard_normal((length, features)) for length in lengths]
+
+
+def padded(items, fill):
+    array = np.full((len(items), max(map(len, items)), items[0].shape[-1]), float(fill))
+    for row, item in zip(array, items, strict=True):
+        row[: len(item)] = item
+    return array
+
+
+@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("options", [{}, {"reset_after": False}, {"activation": "relu"}], ids=str)
+def test_each_sequence_is_predicted_as_if_alone(rng, steps, options):
+    model, x = recurrent(steps, **options), sequences(rng)
+    alone = [model.predict(item[np.newaxis])[0] for item in x]
+    found = model.predict(x, batch_size=3)
+    assert len(found) == len(x)
+    for one, other in zip(found, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for fill in (0, np.nan, np.inf, 1e30):
+        again = model.predict(padded(x, fill), lengths=LENGTHS)
+        for one, other in zip(again, alone, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("fill", [0, np.nan])
+def test_gradients_are_the_sum_of_those_alone(rng, float64, fill):
+    """A batch of sequences: the mean loss over all of them, and its gradient."""
+    model, x = recurrent(), sequences(rng)
+    y = rng.standard_normal((len(x), 2))
+    alone = [
+        model.value_and_grad(model.theta, item[np.newaxis], y[i : i + 1])
+        for i, item in enumerate(x)
+    ]
+    before = model.theta
+    model.compile(cgru.optimizers.SGD(1.0), "mse")
+    model.fit(padded(x, fill), y, lengths=LENGTHS, batch_size=len(x))
+    np.testing.assert_allclose(
+        before - model.theta, np.mean([grad for _, grad in alone], axis=0), rtol=1e-8, atol=1e-12
+    )
+    assert model.history.history["loss"][0] == pytest.approx(np.mean([value for value, _ in alone]))
+
+
+def test_gradients_of_an_output_for_each_step(rng, float64):
+    """Each step counts the same, whatever the length of its sequence."""
+    model, x = recurrent(steps=True), sequences(rng)
+    y = [rng.standard_normal((len(item), 2)) for item in x]
+    alone = [
+        model.value_and_grad(model.theta, item[np.newaxis], target[np.newaxis])
+        for item, target in zip(x, y, strict=True)
+    ]
+    weights = np.array(LENGTHS) / sum(LENGTHS)
+    before = model.theta
+    model.compile(cgru.optimizers.SGD(1.0), "mse")
+    model.fit(x, y, batch_size=len(x))
+    expected = np.sum([w * grad for w, (_, grad) in zip(weights, alone, strict=True)], axis=0)
+    np.testing.assert_allclose(before - model.theta, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_evaluation_of_sequences(rng):
+    model, x = recurrent(steps=True), sequences(rng)
+    y = [rng.standard_normal((len(item), 2)) for item in x]
+    loss, mae = model.evaluate(x, y, batch_size=len(x))
+    differences = np.concatenate(model.predict(x)) - np.concatenate(y)
+    assert loss == pytest.approx(np.mean(differences**2), rel=1e-5)
+    assert mae == pytest.approx(np.mean(abs(differences)), rel=1e-5)
+    array = model.evaluate(padded(x, np.nan), padded(y, np.nan), lengths=LENGTHS, batch_size=7)
+    np.testing.assert_allclose(array, [loss, mae], rtol=1e-6)
+
+
+def test_a_sequence_of_length_zero_gives_the_initial_state(rng):
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4)])
+    found = model.predict(sequences(rng, [2, 0, 3]))
+    np.testing.assert_array_equal(found[1], np.zeros(4))
+    assert (found[[0, 2]] != 0).all()
+    np.testing.assert_array_equal(
+        model.predict(np.ones((2, 3, 3)), lengths=[0, 0]), np.zeros((2, 4))
+    )
+    model.compile("sgd", "mse")
+    model.fit(sequences(rng, [2, 0, 3]), np.zeros((3, 4)))
+
+
+def test_batches_hold_sequences_of_similar_length(rng):
+    lengths = rng.integers(1, 200, 640)
+    x = cgru.data.Sequences(np.zeros((lengths.sum(), 1)), lengths)
+    batches = cgru.data.ArrayBatches(cgru.data.Batch(x, np.arange(640)), 32, shuffle=True)
+    seen, area = [], 0
+    for batch in batches:
+        seen.append(batch.y)
+        area += batch.x.size
+        assert (batch.mask.sum(axis=1) == lengths[batch.y]).all()
+    assert sorted(np.concatenate(seen)) == list(range(640))
+    assert not np.array_equal(np.concatenate(seen), np.concatenate([b.y for b in batches]))
+    assert area < 1.2 * lengths.sum()
+
+
+def test_tokens_of_different_lengths(rng):
+    model = cgru.Sequential([layers.Embedding(20, 4), layers.GRU(3), layers.Dense(1)])
+    model.compile("adam", "mse")
+    x = [rng.integers(0, 20, length) for length in LENGTHS]
+    model.fit(x, rng.standard_normal(len(x)))
+    alone = [model.predict(item[np.newaxis])[0] for item in x]
+    np.testing.assert_array_equal(model.predict(x), alone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"x": np.ones((3, 4, 3)), "lengths": [1, 2]}, r"lengths: expected one for each of 3"),
+        ({"x": np.ones((3, 4, 3)), "lengths": [1, 2, 5]}, r"lengths: expected from 0 to .* 1 to 5"),
+        ({"x": np.ones((3, 4, 3)), "lengths": [1, 2, -1]}, r"lengths: expected from 0 to"),
+        ({"x": np.ones((3, 4, 3)), "lengths": [1, 2, 2.5]}, r"lengths: expected integers, got 2.5"),
+        ({"x": [np.ones((3, 3)), np.ones((2, 2))]}, r"x\[1\]: expected shape \('time', 3\)"),
+        ({"x": [np.ones((3, 3)), np.full((2, 3), np.nan)]}, r"x: expected finite"),
+        ({"x": [np.ones((3, 3)), [["a"] * 3] * 2]}, r"x\[1\]: expected an array of numbers"),
+    ],
+)
+def test_bad_sequences(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        recurrent().predict(**arguments)
+
+
+def test_targets_that_do_not_fit_sequences(rng):
+    model, x = recurrent(steps=True), sequences(rng, [2, 3])
+    with pytest.raises(ValueError, match=r"y\[1\]: expected 3 steps, as in x, got 2"):
+        model.fit(x, [np.zeros((2, 2)), np.zeros((2, 2))])
+    with pytest.raises(ValueError, match="same number of samples"):
+        model.fit(x, [np.zeros((2, 2))])
+
+
+# ---- Long sequences in chunks ----
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_chunks_as_long_as_the_sequences_give_the_full_gradient(rng, steps, float64):
+    x, y = rng.standard_normal((6, 9, 3)), rng.standard_normal((6, 9, 2) if steps else (6, 2))
+    for length in (9, 20):
+        models = [recurrent(steps), recurrent(steps)]
+        models[1].set_weights(models[0].get_weights())
+        for model, tbptt in zip(models, (None, length), strict=True):
+            model.fit(x, y, epochs=2, shuffle=False, tbptt=tbptt)
+        np.testing.assert_array_equal(models[0].theta, models[1].theta)
+        assert models[0].history.history == models[1].history.history
+
+
+@pytest.mark.parametrize("steps", [False, True])
+@pytest.mark.parametrize("length", [1, 3, 4])
+def test_chunks_give_the_gradient_with_states_held_fixed(rng, steps, length, float64):
+    """Against the definition: the state that a chunk starts from counts as a constant."""
+    model = recurrent(steps)
+    x, y = rng.standard_normal((6, 9, 3)), rng.standard_normal((6, 9, 2) if steps else (6, 2))
+    first, dense, second, head = model.layers
+    states = [None, None]
+    _, full = model.value_and_grad(model.theta, x, y)
+    gradient = np.zeros_like(model.theta)
+    total = 0.0
+    bounds = [(t, min(t + length, 9)) for t in range(0, 9, length)]
+    if not steps:
+        last = 9 - length
+        bounds = [(t, min(t + length, last)) for t in range(0, last, length)] + [(last, 9)]
+    for start, end in bounds:
+        source = [cgru.Input((None, 3)), cgru.Input((5,)), cgru.Input((3,))]
+        h = first(source[0], initial_state=source[1])
+        out = head(second(dense(h), initial_state=source[2]))
+        part = cgru.Model(source, out)
+        part.compile("sgd", "mse")
+        given = [
+            state if state is not None else np.zeros((6, units))
+            for state, units in zip(states, (5, 3), strict=True)
+        ]
+        target = y[:, start:end] if steps else y
+        value, grad = part.value_and_grad(part.theta, [x[:, start:end], *given], target)
+        share = (end - start) / 9 if steps else float(end == 9)
+        gradient += share * grad
+        total += share * value
+        carried = first(x[:, start:end], initial_state=given[0])
+        states = [carried[:, -1], None]
+        after = second(dense(carried), initial_state=given[1])
+        states[1] = after[:, -1] if steps else after
+    model.flat()  # takes the weights back from the models above
+    before = model.theta
+    model.compile(cgru.optimizers.SGD(1.0), "mse")
+    model.fit(x, y, tbptt=length, batch_size=6)
+    np.testing.assert_allclose(before - model.theta, gradient, rtol=1e-8, atol=1e-12)
+    assert model.history.history["loss"][0] == pytest.approx(total)
+    assert np.abs(gradient - full).max() > 1e-4
+
+
+def test_chunks_of_sequences_of_different_lengths(rng):
+    model, x = recurrent(steps=True), sequences(rng, [9, 2, 7, 5])
+    y = [rng.standard_normal((len(item), 2)) for item in x]
+    whole = model.evaluate(x, y, batch_size=4)
+    model.compile(cgru.optimizers.SGD(0.0), "mse", metrics=["mae"])
+    model.fit(x, y, tbptt=3, batch_size=4)
+    found = [values[0] for values in model.history.history.values()]
+    np.testing.assert_allclose(found, whole, rtol=1e-5)
+    assert not model.stateful
+    assert model.layers[0]._state is None
+
+
+def test_chunks_keep_memory_flat(rng):
+    model = cgru.Sequential([cgru.Input((None, 1)), layers.GRU(32), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    peaks = []
+    for time in (2000, 8000):
+        x, y = rng.standard_normal((8, time, 1)).astype("f4"), np.zeros((8, 1), "f4")
+        model.fit(x, y, tbptt=100)
+        tracemalloc.start()
+        model.fit(x, y, tbptt=100)
+        peaks.append(tracemalloc.get_traced_memory()[1] - x.nbytes)
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 100_000
+
+
+def test_chunks_are_refused_where_states_cannot_be_carried():
+    for layer in (layers.Bidirectional(layers.GRU(2)), layers.GRU(2, go_backwards=True)):
+        model = cgru.Sequential([cgru.Input((None, 3)), layer])
+        model.compile("sgd", "mse")
+        with pytest.raises(ValueError, match="tbptt: expected layers that read a sequence step"):
+            model.fit(np.zeros((2, 5, 3)), np.zeros(model.compute_output_shape((2, 5, 3))), tbptt=2)
+
+
+# ---- Streams of sessions ----
+
+
+def test_rows_are_reset_one_by_one(rng):
+    model = cgru.Sequential([layers.GRU(4, stateful=True)])
+    x = rng.standard_normal((3, 2, 5, 2)).astype("f4")  # 3 parts of 2 rows
+    fresh = cgru.Sequential([cgru.Input((None, 2)), layers.GRU(4)])
+    model.predict_on_batch(x[0])
+    model.reset_states()
+    fresh.set_weights(model.get_weights())
+    model.predict_on_batch(x[0])
+    second = model.predict_on_batch(x[1], reset_mask=[False, True])
+    expected = [np.concatenate([x[0, 0], x[1, 0]]), x[1, 1]]
+    for found, sequence in zip(second, expected, strict=True):
+        np.testing.assert_allclose(found, fresh.predict(sequence[np.newaxis])[0], rtol=1e-5)
+    with pytest.raises(ValueError, match="carries the states of 2 rows"):
+        model.predict_on_batch(x[2], reset_mask=[True])
+    with pytest.raises(ValueError, match="reset_mask: expected bool"):
+        model.predict_on_batch(x[2], reset_mask=[1, 0])
+    with pytest.raises(ValueError, match="no stateful layer"):
+        fresh.predict_on_batch(x[2], reset_mask=[True, False])
