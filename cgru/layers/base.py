@@ -291,12 +291,14 @@ class Layer(Configurable):
 
     @property
     def trainable(self) -> bool:
-        """Whether training changes the weights."""
+        """Whether training changes the weights; setting it sets that of all inner layers."""
         return self._trainable
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
+        for layer in self.sublayers():
+            layer.trainable = value
         structure.changed()
 
     def sublayers(self) -> list[Layer]:
