@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _kernels
+from cgru._configs import Configurable
 
 Backward = Callable[[np.ndarray], np.ndarray]
 
 
-class Activation:
+class Activation(Configurable):
     """A function of an array and its derivative.
 
     Parameters
@@ -53,6 +54,15 @@ class Activation:
         """The value, and the function that takes a gradient back to x."""
         y = self.function(x)
         return y, lambda dy: self.gradient(dy, x, y)
+
+    def serialized(self) -> Any:
+        """The name, as which layers are given built-in activations too."""
+        if _NAMES.get(self.name, lambda: None)() is not self:
+            raise TypeError(
+                f"config: the activation {self.name} is made of functions, which have no "
+                "configuration"
+            )
+        return self.name
 
     def __repr__(self) -> str:
         return f"<activation {self.name}>"
