@@ -149,6 +149,43 @@ def adam(
     beta_2: float,
     epsilon: float,
 ) -> None: ...
+def nadam(
+    theta: Float,
+    grad: Float,
+    m: Float,
+    v: Float,
+    step_size: float,
+    ahead: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None: ...
+def adamax(
+    theta: Float,
+    grad: Float,
+    m: Float,
+    u: Float,
+    step_size: float,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None: ...
+def adagrad(
+    theta: Float, grad: Float, square: Float, learning_rate: float, epsilon: float
+) -> None: ...
+def adadelta(
+    theta: Float,
+    grad: Float,
+    square: Float,
+    step_square: Float,
+    learning_rate: float,
+    rho: float,
+    epsilon: float,
+) -> None: ...
+def lion(
+    theta: Float, grad: Float, m: Float, learning_rate: float, beta_1: float, beta_2: float
+) -> None: ...
+def blend(y: Float, x: Float, keep: float, take: float) -> None: ...
 def clear(x: Float) -> None: ...
 def squared_error(y_true: Float, y_pred: Float) -> tuple[Float, Float]: ...
 def mean_loss(values: Float, grad: Float, weight: Float | None) -> float: ...

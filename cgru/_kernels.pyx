@@ -64,7 +64,7 @@ cdef extern from "csrc/levels.h" nogil:
         void *theta
         const void *grad
         void *slots[3]
-        double numbers[4]
+        double numbers[5]
     const cgru_level *cgru_levels
     const cgru_level *cgru_active
     int cgru_thread_limit
@@ -81,6 +81,11 @@ cdef extern from "csrc/levels.h" nogil:
     void cgru_sgd(cgru_update *job, bint is_double)
     void cgru_rmsprop(cgru_update *job, bint is_double)
     void cgru_adam(cgru_update *job, bint is_double)
+    void cgru_adamax(cgru_update *job, bint is_double)
+    void cgru_adagrad(cgru_update *job, bint is_double)
+    void cgru_adadelta(cgru_update *job, bint is_double)
+    void cgru_lion(cgru_update *job, bint is_double)
+    void cgru_blend(cgru_update *job, bint is_double)
     void gru_gates(bint is_double, ...)
     void gru_gates_grad(bint is_double, ...)
     void cho_reset(bint is_double, ...)
@@ -879,7 +884,7 @@ def sgd(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray velocity, double learni
     """theta -= learning_rate grad, with momentum where `velocity` is not None."""
     cdef cgru_update job
     cdef int kind = set_update("sgd", &job, theta, grad, velocity, None, None)
-    job.numbers = [learning_rate, momentum, nesterov, 0]
+    job.numbers = [learning_rate, momentum, nesterov, 0, 0]
     with nogil:
         cgru_sgd(&job, kind == cnp.NPY_DOUBLE)
 
@@ -890,7 +895,7 @@ def rmsprop(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray square not None, cn
     """RMSprop; `mean` is None unless centered, `velocity` is None without momentum."""
     cdef cgru_update job
     cdef int kind = set_update("rmsprop", &job, theta, grad, square, mean, velocity)
-    job.numbers = [learning_rate, rho, momentum, epsilon]
+    job.numbers = [learning_rate, rho, momentum, epsilon, 0]
     with nogil:
         cgru_rmsprop(&job, kind == cnp.NPY_DOUBLE)
 
@@ -901,9 +906,68 @@ def adam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarra
     unless amsgrad."""
     cdef cgru_update job
     cdef int kind = set_update("adam", &job, theta, grad, m, v, v_max)
-    job.numbers = [step_size, beta_1, beta_2, epsilon]
+    job.numbers = [step_size, beta_1, beta_2, epsilon, 0]
     with nogil:
         cgru_adam(&job, kind == cnp.NPY_DOUBLE)
+
+
+def nadam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarray v not None,
+          double step_size, double ahead, double beta_1, double beta_2, double epsilon):
+    """Adam that goes by step_size m + ahead grad."""
+    cdef cgru_update job
+    cdef int kind = set_update("nadam", &job, theta, grad, m, v, None)
+    job.numbers = [step_size, beta_1, beta_2, epsilon, ahead]
+    with nogil:
+        cgru_adam(&job, kind == cnp.NPY_DOUBLE)
+
+
+def adamax(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarray u not None,
+           double step_size, double beta_1, double beta_2, double epsilon):
+    """Adamax (Kingma and Ba 2015); `step_size` holds the bias correction."""
+    cdef cgru_update job
+    cdef int kind = set_update("adamax", &job, theta, grad, m, u, None)
+    job.numbers = [step_size, beta_1, beta_2, epsilon, 0]
+    with nogil:
+        cgru_adamax(&job, kind == cnp.NPY_DOUBLE)
+
+
+def adagrad(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray square not None,
+            double learning_rate, double epsilon):
+    """Adagrad (Duchi et al. 2011); `square` is the sum of squares."""
+    cdef cgru_update job
+    cdef int kind = set_update("adagrad", &job, theta, grad, square, None, None)
+    job.numbers = [learning_rate, epsilon, 0, 0, 0]
+    with nogil:
+        cgru_adagrad(&job, kind == cnp.NPY_DOUBLE)
+
+
+def adadelta(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray square not None,
+             cnp.ndarray step_square not None, double learning_rate, double rho, double epsilon):
+    """Adadelta (Zeiler 2012); the slots are the mean squares of gradients and of steps."""
+    cdef cgru_update job
+    cdef int kind = set_update("adadelta", &job, theta, grad, square, step_square, None)
+    job.numbers = [learning_rate, rho, epsilon, 0, 0]
+    with nogil:
+        cgru_adadelta(&job, kind == cnp.NPY_DOUBLE)
+
+
+def lion(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, double learning_rate,
+         double beta_1, double beta_2):
+    """Lion (Chen et al. 2023)."""
+    cdef cgru_update job
+    cdef int kind = set_update("lion", &job, theta, grad, m, None, None)
+    job.numbers = [learning_rate, beta_1, beta_2, 0, 0]
+    with nogil:
+        cgru_lion(&job, kind == cnp.NPY_DOUBLE)
+
+
+def blend(cnp.ndarray y, cnp.ndarray x, double keep, double take):
+    """y [N] = keep y + take x; x [N] may be y."""
+    cdef cgru_update job
+    cdef int kind = set_update("blend", &job, y, x, None, None, None)
+    job.numbers = [keep, take, 0, 0, 0]
+    with nogil:
+        cgru_blend(&job, kind == cnp.NPY_DOUBLE)
 
 
 def clear(cnp.ndarray x):

@@ -53,8 +53,9 @@ static void NAME(rmsprop)(void *argument, int thread, int threads)
     }
 }
 
-/* numbers: the learning rate with both bias corrections, beta 1, beta 2, epsilon; slots: both means
- * and the largest second one (NULL unless amsgrad). */
+/* numbers: the learning rate with both bias corrections, beta 1, beta 2, epsilon, and what Nadam
+ * takes of the gradient itself; slots: both means and the largest second one (NULL unless
+ * amsgrad). */
 static void NAME(adam)(void *argument, int thread, int threads)
 {
     const cgru_update *job = argument;
@@ -62,6 +63,7 @@ static void NAME(adam)(void *argument, int thread, int threads)
     const REAL *g = job->grad;
     const REAL rate = (REAL)job->numbers[0], eps = (REAL)job->numbers[3];
     const REAL take_1 = (REAL)(1 - job->numbers[1]), take_2 = (REAL)(1 - job->numbers[2]);
+    const REAL ahead = (REAL)job->numbers[4];
     ptrdiff_t first, last;
     cgru_share(job->size, STRIP, thread, threads, &first, &last);
     for (ptrdiff_t i = first; i < last; i += LANES) {
@@ -78,9 +80,102 @@ static void NAME(adam)(void *argument, int thread, int threads)
             scale = NAME(select)((BITS_VEC)(before > scale), before, scale);
             NAME(store_some)(most + i, scale, count);
         }
-        const VEC step = rate * new_mean / (NAME(root)(scale) + eps);
+        VEC step = rate * new_mean;
+        if (ahead)
+            step += ahead * grad;
+        step /= NAME(root)(scale) + eps;
         NAME(store_some)(w + i, NAME(load_some)(w + i, count) - step, count);
     }
+}
+
+/* numbers: the learning rate with its bias correction, beta 1, beta 2, epsilon; slots: the mean and
+ * the largest, fading size. */
+static void NAME(adamax)(void *argument, int thread, int threads)
+{
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *m = job->slots[0], *u = job->slots[1];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0], take = (REAL)(1 - job->numbers[1]);
+    const REAL keep = (REAL)job->numbers[2], eps = (REAL)job->numbers[3];
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
+    VECTOR_LOOP
+    for (ptrdiff_t i = first; i < last; ++i) {
+        const REAL size = g[i] < 0 ? -g[i] : g[i], faded = keep * u[i];
+        m[i] += (g[i] - m[i]) * take;
+        u[i] = faded > size ? faded : size;
+        w[i] -= rate * m[i] / (u[i] + eps);
+    }
+}
+
+/* numbers: learning rate, epsilon; slot: the sum of squares. */
+static void NAME(adagrad)(void *argument, int thread, int threads)
+{
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *s = job->slots[0];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0], eps = (REAL)job->numbers[1];
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
+    VECTOR_LOOP
+    for (ptrdiff_t i = first; i < last; ++i) {
+        s[i] += g[i] * g[i];
+        w[i] -= rate * g[i] / ROOT(s[i] + eps);
+    }
+}
+
+/* numbers: learning rate, rho, epsilon; slots: the mean squares of gradients and of steps. */
+static void NAME(adadelta)(void *argument, int thread, int threads)
+{
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *s = job->slots[0], *d = job->slots[1];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0], keep = (REAL)job->numbers[1];
+    const REAL take = (REAL)(1 - job->numbers[1]), eps = (REAL)job->numbers[2];
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
+    VECTOR_LOOP
+    for (ptrdiff_t i = first; i < last; ++i) {
+        s[i] = keep * s[i] + take * g[i] * g[i];
+        const REAL step = ROOT(d[i] + eps) * g[i] / ROOT(s[i] + eps);
+        d[i] = keep * d[i] + take * step * step;
+        w[i] -= rate * step;
+    }
+}
+
+/* numbers: learning rate, beta 1, beta 2; slot: the mean. */
+static void NAME(lion)(void *argument, int thread, int threads)
+{
+    const cgru_update *job = argument;
+    REAL *w = job->theta, *m = job->slots[0];
+    const REAL *g = job->grad;
+    const REAL rate = (REAL)job->numbers[0];
+    const REAL keep_1 = (REAL)job->numbers[1], take_1 = (REAL)(1 - job->numbers[1]);
+    const REAL keep_2 = (REAL)job->numbers[2], take_2 = (REAL)(1 - job->numbers[2]);
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
+    VECTOR_LOOP
+    for (ptrdiff_t i = first; i < last; ++i) {
+        const REAL mixed = keep_1 * m[i] + take_1 * g[i];
+        const REAL sign = mixed > 0 ? 1 : mixed < 0 ? -1 : mixed; /* 0 and NaN stay */
+        w[i] -= rate * sign;
+        m[i] = keep_2 * m[i] + take_2 * g[i];
+    }
+}
+
+/* theta = numbers[0] theta + numbers[1] grad, which may be one array: weight decay, averages and
+ * sums of gradients. */
+static void NAME(blend)(void *argument, int thread, int threads)
+{
+    const cgru_update *job = argument;
+    REAL *w = job->theta;
+    const REAL *g = job->grad;
+    const REAL keep = (REAL)job->numbers[0], take = (REAL)job->numbers[1];
+    ptrdiff_t first, last;
+    cgru_share(job->size, STRIP, thread, threads, &first, &last);
+    VECTOR_LOOP
+    for (ptrdiff_t i = first; i < last; ++i)
+        w[i] = keep * w[i] + take * g[i];
 }
 
 /* ---- Small ones ----------------------------------------------------------------------------- */

@@ -52,7 +52,7 @@ typedef struct {
     void *theta;
     const void *grad;
     void *slots[3];
-    double numbers[4];
+    double numbers[5];
 } cgru_update;
 
 #endif

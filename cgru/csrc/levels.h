@@ -27,7 +27,8 @@
 #define CGRU_LOOPS(REAL)                                                                         \
     int vector_bytes, tile_rows;                                                                            \
     ptrdiff_t (*packed_size)(const cgru_gru *job);                                               \
-    cgru_task gru_pack, gru_forward, gru_backward, product, sgd, rmsprop, adam;                  \
+    cgru_task gru_pack, gru_forward, gru_backward, product;                                      \
+    cgru_task sgd, rmsprop, adam, adamax, adagrad, adadelta, lion, blend;                        \
     void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
                       const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
     void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
@@ -198,6 +199,31 @@ static void cgru_rmsprop(cgru_update *job, int is_double)
 static void cgru_adam(cgru_update *job, int is_double)
 {
     cgru_run_update(job, CGRU_TASK(is_double, adam));
+}
+
+static void cgru_adamax(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, adamax));
+}
+
+static void cgru_adagrad(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, adagrad));
+}
+
+static void cgru_adadelta(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, adadelta));
+}
+
+static void cgru_lion(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, lion));
+}
+
+static void cgru_blend(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, blend));
 }
 
 static void cgru_multiply(cgru_product *job, int is_double)
