@@ -1,0 +1,109 @@
+"""A safetensors file: written whole or not at all, and read without running anything."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from typing import Any
+
+import numpy as np
+
+FORMAT_VERSION = 1
+
+
+class Contents:
+    """Named arrays, and notes that JSON can hold.
+
+    Attributes
+    ----------
+    arrays : dict of ndarray
+    notes : dict
+    """
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.notes: dict[str, Any] = {"format_version": FORMAT_VERSION}
+
+    def add(self, name: str, array: np.ndarray) -> str:
+        """Put in an array, under a name that is made unique and returned."""
+        number, unique = 0, name
+        while unique in self.arrays:
+            number += 1
+            unique = f"{name}_{number}"
+        self.arrays[unique] = np.asarray(array, order="C")
+        return unique
+
+    def add_all(self, prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, str]:
+        """Put in several, and return the name of each by its key."""
+        return {key: self.add(f"{prefix}/{key}", array) for key, array in arrays.items()}
+
+    def take(self, names: dict[str, str]) -> dict[str, np.ndarray]:
+        """What `add_all` was given, for what it returned."""
+        lost = [name for name in names.values() if name not in self.arrays]
+        if lost:
+            raise ValueError(f"filepath: damaged, for it lacks the arrays {lost} that it names")
+        return {key: self.arrays[name] for key, name in names.items()}
+
+
+def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
+    """Write a file, in the place of an earlier one only when it is whole and on the disk."""
+    from safetensors.numpy import save
+
+    path = os.path.realpath(os.fspath(filepath))
+    if not overwrite and os.path.exists(path):
+        raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
+    metadata = {"format": "cgru"}
+    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
+    temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    try:
+        with open(temporary, "xb") as stream:
+            stream.write(save(contents.arrays, metadata))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    directory = os.open(os.path.dirname(path), os.O_RDONLY)
+    try:
+        os.fsync(directory)  # the name, too
+    finally:
+        os.close(directory)
+
+
+def read(filepath: Any) -> Contents:
+    """Read a file, one of another program's too.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        If it is damaged, of another format, or of a newer cgru.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    path = os.fspath(filepath)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
+    contents = Contents()
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            for name in file.keys():  # noqa: SIM118  # it has no iterator
+                contents.arrays[name] = file.get_tensor(name)
+        if metadata.pop("format", None) == "cgru":
+            contents.notes = {key: json.loads(text) for key, text in metadata.items()}
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise ValueError(f"filepath: {path} is no safetensors file, or damaged: {error}") from None
+    version = contents.notes.get("format_version")
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"filepath: {path} has format version {version!r}, and this cgru reads "
+            f"{FORMAT_VERSION}: a newer one is needed"
+        )
+    return contents

@@ -1,0 +1,150 @@
+"""Saving and loading models and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cgru import _configs
+from cgru.layers.base import Layer
+from cgru.saving.contents import collect, restore
+from cgru.saving.file import read, write
+
+
+def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = None) -> None:
+    """Save a model: layers, weights, what `compile` was given, and the optimizer's state.
+
+    The file is in the safetensors format, whatever its name; weights are under their paths, such
+    as ``"gru/kernel"``, and the rest is JSON in its metadata.  It appears under its name only when
+    it is whole, so that an interruption leaves an earlier one as it was.
+
+    Parameters
+    ----------
+    model : Model
+    filepath : str or path
+    overwrite : bool
+        Whether to replace a file that is there already.
+    zipped : bool, optional
+        Accepted for Keras's sake; there is always one file.
+
+    Raises
+    ------
+    FileExistsError
+    TypeError
+        If a layer, loss or metric is a function or an object without a configuration.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cgru.saving.save_model(model, f"{folder}/model.safetensors")
+    ...     again = cgru.saving.load_model(f"{folder}/model.safetensors")
+    >>> x = np.ones((2, 5, 3))
+    >>> np.array_equal(again.predict(x), model.predict(x))
+    True
+    """
+    contents = collect(model)
+    contents.notes["model"] = _configs.serialize(model)
+    if model.compiled:
+        contents.notes["compile"] = _configs.serialize(model._compiled_with)
+    write(filepath, contents, overwrite)
+
+
+def load_model(
+    filepath: Any,
+    custom_objects: Mapping[str, Any] | None = None,
+    compile: bool = True,  # noqa: A002
+    safe_mode: bool = True,
+) -> Any:
+    """The model that `save_model` saved.
+
+    Nothing in the file is run: it names classes of cgru and those in `custom_objects`.
+
+    Parameters
+    ----------
+    filepath : str or path
+    custom_objects : dict, optional
+        Classes by name, for those that are not cgru's own.
+    compile : bool
+        Whether to compile the model as the saved one was, and to go on with its optimizer.
+    safe_mode : bool
+        Accepted for Keras's sake; loading is always safe.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        If the file is damaged or holds no model, or names a class that is not known.
+    MismatchError
+        If the weights are not those of the layers.
+    """
+    contents = read(filepath)
+    if "model" not in contents.notes:
+        raise ValueError(f"filepath: {filepath} holds no model; for weights, use load_weights")
+    model = _configs.deserialize(contents.notes["model"], custom_objects)
+    if not isinstance(model, Layer):
+        raise ValueError(f"filepath: expected the configuration of a model, got {model!r}")
+    if compile and "compile" in contents.notes:
+        settings = _configs.deserialize(contents.notes["compile"], custom_objects)
+        model.compile(**settings)  # type: ignore[attr-defined]
+    restore(model, contents)
+    return model
+
+
+def save_weights(
+    model: Any, filepath: Any, overwrite: bool = True, max_shard_size: Any = None
+) -> None:
+    """Save the weights of a model, and the state of its optimizer if it is compiled.
+
+    Parameters
+    ----------
+    model : Model
+    filepath, overwrite
+        As for `save_model`.
+    max_shard_size : float, optional
+        Accepted for Keras's sake; there is always one file.
+    """
+    write(filepath, collect(model), overwrite)
+
+
+def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
+    """Load what `save_weights` or `save_model` saved into a model with the same layers.
+
+    Weights are found by their names; if none of these fit, because layers that were given no name
+    got other numbers, by their order.  The state of the optimizer is loaded if the model is
+    compiled with one of the same kind.  A file of another program is read, too, if its names fit.
+
+    Parameters
+    ----------
+    model : Model
+        Built.
+    filepath : str or path
+    skip_mismatch : bool
+        Whether to leave out, with a warning, what does not fit.
+
+    Raises
+    ------
+    FileNotFoundError
+    ValueError
+        If the file is damaged.
+    MismatchError
+        If names, shapes or dtypes are others; nothing is changed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> def build():
+    ...     return cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
+    >>> model, again = build(), build()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cgru.saving.save_weights(model, f"{folder}/model.weights")
+    ...     cgru.saving.load_weights(again, f"{folder}/model.weights")
+    >>> np.array_equal(again.layers[0].kernel, model.layers[0].kernel)
+    True
+    """
+    restore(model, read(filepath), skip_mismatch=skip_mismatch, new_optimizer=True)

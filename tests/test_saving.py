@@ -1,0 +1,421 @@
+"""One file for a model: what is in it, what comes back, and what is refused."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+import safetensors
+from safetensors.numpy import load_file, save_file
+
+import cgru
+from cgru import layers, saving
+from cgru.saving import file
+
+
+class Gain(layers.Layer):
+    """A layer of one's own."""
+
+    def __init__(self, start=1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.start = start
+
+    def build(self, input_shape):
+        self.gain = self.add_weight((input_shape[-1],), "ones", "gain")
+
+    def forward(self, x):
+        gain = self.gain.value
+
+        def backward(dy):
+            self.gain.grad += (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)
+            return dy * gain
+
+        return x * gain * self.start, backward
+
+
+def make(units=3, optimizer="adam", dtype=None, extra=()):
+    model = cgru.Sequential(
+        [
+            cgru.Input((None, 2), dtype=dtype),
+            layers.GRU(units, name="gru", dtype=dtype),
+            *extra,
+            layers.Dense(1, name="dense", dtype=dtype),
+        ],
+        name="model",
+    )
+    if optimizer:
+        model.compile(optimizer, "mse", metrics=["mae"])
+    return model
+
+
+X = np.random.default_rng(0).standard_normal((12, 5, 2))
+Y = X.sum(axis=(1, 2))
+
+
+def trained(**options):
+    model = make(**options)
+    model.fit(X, Y, epochs=2)
+    return model
+
+
+def metadata(path):
+    with safetensors.safe_open(path, framework="numpy") as handle:
+        return handle.metadata()
+
+
+def tampered(path, arrays=None, **notes):
+    """Change a file's arrays and notes (None removes one)."""
+    found, contents = metadata(path), load_file(path)
+    contents |= arrays or {}
+    contents = {name: array for name, array in contents.items() if array is not None}
+    found |= {key: json.dumps(note) for key, note in notes.items()}
+    save_file(contents, path, {key: text for key, text in found.items() if text != "null"})
+
+
+def assert_same_weights(model, other):
+    for found, expected in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+        assert found.dtype == expected.dtype
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "model.safetensors"
+
+
+# ---- What comes back ----
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_a_loaded_model_goes_on_as_the_saved_one(path, optimizer, dtype):
+    model = trained(optimizer=optimizer, dtype=dtype)
+    saving.save_model(model, path)
+    again = saving.load_model(path)
+    assert [layer.name for layer in again.layers] == [layer.name for layer in model.layers]
+    assert_same_weights(again, model)
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    assert again.evaluate(X, Y) == model.evaluate(X, Y)
+    for each in (model, again):
+        each.fit(X, Y, epochs=2, shuffle=False)
+    assert_same_weights(again, model)
+    assert again.optimizer.iterations == model.optimizer.iterations == 4
+
+
+def test_without_compiling(path):
+    saving.save_model(trained(), path)
+    assert not saving.load_model(path, compile=False).compiled
+    saving.save_model(make(optimizer=None), path)
+    assert not saving.load_model(path).compiled
+
+
+def test_options_of_the_optimizer_come_back(path):
+    optimizer = cgru.optimizers.SGD(0.5, momentum=0.25, clipnorm=3.0)
+    model = make(optimizer=optimizer)
+    saving.save_model(model, path)
+    again = saving.load_model(path).optimizer
+    assert again.get_config() == optimizer.get_config()
+    model.fit(X, Y)
+    optimizer.learning_rate = 0.125
+    saving.save_model(model, path)
+    assert saving.load_model(path).optimizer.learning_rate == 0.125
+
+
+def test_frozen_layers(path):
+    model = trained()
+    model.layers[-1].trainable = False  # the optimizer's state no longer fits
+    saving.save_model(model, path)
+    again = saving.load_model(path)
+    assert_same_weights(again, model)
+    assert [layer.trainable for layer in again.layers[-2:]] == [True, False]
+    again.fit(X, Y)
+
+
+def test_layers_of_ones_own(path):
+    model = make(extra=[Gain(start=2.0, name="mine")])
+    model.fit(X, Y)
+    saving.save_model(model, path)
+    with pytest.raises(ValueError, match=r"Gain is not a class of cgru.*custom_objects=\{'Gain'"):
+        saving.load_model(path)
+    again = saving.load_model(path, custom_objects={"Gain": Gain})
+    assert again.get_layer("mine").start == 2.0
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+
+
+def test_nan_and_infinity_come_back(path):
+    model = make()
+    bias = model.layers[-1].bias
+    for value in (np.nan, np.inf, -0.0, np.float32(1e-45)):
+        bias.assign([value])
+        saving.save_weights(model, path)
+        bias.assign([1.0])
+        saving.load_weights(model, path)
+        assert bias.value.tobytes() == np.array([value], np.float32).tobytes()
+
+
+# ---- What is in the file ----
+
+
+def test_other_programs_can_read_it(path):
+    model = trained()
+    saving.save_model(model, path)
+    arrays = load_file(path)
+    assert sorted(arrays) == sorted(
+        [weight.path for weight in model.weights]
+        + [f"optimizer/{name}" for name in model.optimizer.get_state()]
+    )
+    for weight in model.weights:
+        np.testing.assert_array_equal(arrays[weight.path], weight.value)
+    notes = metadata(path)
+    assert notes["format"] == "cgru"
+    assert json.loads(notes["format_version"]) == 1
+    assert json.loads(notes["model"])["class_name"] == "Sequential"
+    assert json.loads(notes["compile"])["loss"] == "mse"
+    assert json.loads(notes["weights"]) == [weight.path for weight in model.weights]
+
+
+def test_equal_paths_are_told_apart():
+    contents = file.Contents()
+    array = np.zeros(1)
+    names = [contents.add(name, array) for name in ("a/b", "a/b", "a/b_1", "a/b")]
+    assert names == ["a/b", "a/b_1", "a/b_1_1", "a/b_2"]
+
+
+def test_weights_that_another_program_wrote(path):
+    model = make()
+    arrays = {weight.path: np.full(weight.shape, 0.5, np.float32) for weight in model.weights}
+    save_file(arrays, path)
+    saving.load_weights(model, path)
+    assert all((array == 0.5).all() for array in model.get_weights())
+    with pytest.raises(ValueError, match="holds no model; for weights, use load_weights"):
+        saving.load_model(path)
+
+
+# ---- Weights alone ----
+
+
+def test_weights_go_to_layers_of_the_same_names_or_else_places(path):
+    def unnamed():
+        return cgru.Sequential([cgru.Input((None, 2)), layers.GRU(2), layers.Dense(2)])
+
+    first, second = unnamed(), unnamed()
+    assert first.layers[-1].name != second.layers[-1].name
+    saving.save_weights(first, path)
+    saving.load_weights(second, path)
+    assert_same_weights(second, first)
+
+    def named(*names):
+        return cgru.Sequential([cgru.Input((2,)), *(layers.Dense(2, name=name) for name in names)])
+
+    first, second, third = named("a", "b"), named("b", "a"), named("a", "c")
+    saving.save_weights(first, path)
+    saving.load_weights(second, path)
+    np.testing.assert_array_equal(second.layers[-1].kernel, first.layers[-2].kernel)
+    saving.load_weights(third, path)
+    assert_same_weights(third, first)
+
+
+def test_the_optimizer_goes_along_with_weights(path):
+    model, other = trained(), make()
+    saving.save_weights(model, path)
+    saving.load_weights(other, path)
+    for each in (model, other):
+        each.fit(X, Y, shuffle=False)
+    assert_same_weights(other, model)
+
+    saving.save_weights(model, path)
+    sgd, bare = make(optimizer="sgd"), make(optimizer=None)
+    with pytest.warns(UserWarning, match="the optimizer starts anew: unexpected optimizer/m"):
+        saving.load_weights(sgd, path)
+    assert sgd.optimizer.iterations == 0
+    saving.load_weights(bare, path)
+    for each in (sgd, bare):
+        assert_same_weights(each, model)
+
+
+def test_skipping_what_does_not_fit(path):
+    model, other = trained(), make(extra=[layers.Dense(4, name="new")])
+    saving.save_weights(model, path)
+    before = other.get_layer("dense").get_weights()
+    with (
+        pytest.warns(UserWarning, match="the optimizer starts anew"),
+        pytest.warns(
+            UserWarning,
+            match="missing new/kernel, new/bias; of another shape or dtype: dense/kernel: ",
+        ),
+    ):
+        saving.load_weights(other, path, skip_mismatch=True)
+    np.testing.assert_array_equal(other.get_layer("gru").kernel, model.get_layer("gru").kernel)
+    np.testing.assert_array_equal(other.get_layer("dense").kernel, before[0])
+    np.testing.assert_array_equal(other.get_layer("dense").bias, model.get_layer("dense").bias)
+
+
+# ---- What is refused ----
+
+
+def test_all_that_does_not_fit_is_listed_and_nothing_is_changed(path):
+    model = make(optimizer=None)
+    saving.save_weights(model, path)
+    tampered(
+        path,
+        {
+            "gru/kernel": np.zeros((2, 6), np.float32),
+            "gru/bias": np.zeros((2, 9)),
+            "dense/kernel": None,
+            "dense/gain": np.ones(1, np.float32),
+        },
+        weights=["gru/kernel", "gru/recurrent_kernel", "gru/bias", "dense/gain", "dense/bias"],
+    )
+    before = model.get_weights()
+    with pytest.raises(saving.MismatchError) as caught:
+        saving.load_weights(model, path)
+    error = caught.value
+    assert error.missing == ["dense/kernel"]
+    assert error.unexpected == ["dense/gain"]
+    assert error.different == [
+        "gru/kernel: expected (2, 9) float32, got (2, 6) float32",
+        "gru/bias: expected (2, 9) float32, got (2, 9) float64",
+    ]
+    for text in [*error.missing, *error.unexpected, *error.different]:
+        assert text in str(error)
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_an_optimizer_that_does_not_fit_is_refused_with_the_model(path):
+    saving.save_model(trained(), path)
+    tampered(path, {"optimizer/m": np.zeros(3, np.float32)})
+    with pytest.raises(saving.MismatchError, match=r"optimizer/m: expected \(.*got \(3,\)"):
+        saving.load_model(path)
+    saving.save_model(trained(), path)
+    tampered(path, {"optimizer/iterations": np.array(-1)})
+    with pytest.raises(ValueError, match="iterations"):
+        saving.load_model(path)
+
+
+def test_files_that_are_none_of_ours(path, tmp_path):
+    model = trained()
+    saving.save_model(model, path)
+    whole = path.read_bytes()
+    for damaged in (b"", b"nonsense", whole[:20], whole[:-1], whole + b"x", b"\xff" * 100):
+        path.write_bytes(damaged)
+        for load in (saving.load_model, lambda path: saving.load_weights(model, path)):
+            with pytest.raises(ValueError, match="no safetensors file, or damaged"):
+                load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", "{}")
+    with pytest.raises(ValueError, match="no safetensors file"):
+        saving.load_model(path)
+    with pytest.raises(FileNotFoundError):
+        saving.load_model(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        saving.load_model(tmp_path)
+
+
+def test_notes_that_do_not_hold(path):
+    model = trained()
+
+    def load(match, **notes):
+        saving.save_model(model, path)
+        tampered(path, **notes)
+        with pytest.raises(ValueError, match=match):
+            saving.load_model(path)
+
+    load("format version 2.*a newer one is needed", format_version=2)
+    load("format version None", format_version=None)
+    load("lacks the arrays \\['other'\\]", weights=["other"])
+    load("is not a class of cgru", model={"module": "os", "class_name": "system", "config": {}})
+    load("is not a class", model={"module": "cgru.config", "class_name": "np", "config": {}})
+    load("expected the configuration of a model", model={"a": 1})
+    dense = {"module": "cgru.losses", "class_name": "MeanSquaredError", "config": {}}
+    load("expected the configuration of a model", model=dense)
+
+
+def test_nothing_is_unpickled(path, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="no safetensors file"):
+        saving.load_model(path)
+    assert not (tmp_path / "evil").exists()
+
+
+def test_models_that_cannot_be_saved(path):
+    with pytest.raises(ValueError, match="has no weights yet"):
+        saving.save_model(cgru.Sequential([layers.GRU(2)]), path)
+    with pytest.raises(ValueError, match="has no weights yet"):
+        saving.save_weights(cgru.Sequential([layers.GRU(2)]), path)
+    saving.save_weights(make(), path)
+    with pytest.raises(ValueError, match="has no weights yet"):
+        saving.load_weights(cgru.Sequential([layers.GRU(2)]), path)
+    model = make(extra=[Gain(start=print)])
+    with pytest.raises(TypeError, match="has no configuration"):
+        saving.save_model(model, path)
+
+
+# ---- Writing ----
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(path, monkeypatch):
+    model = make()
+    saving.save_weights(model, path)
+    before = path.read_bytes()
+    real = os.replace
+    for name in ("fsync", "replace"):
+
+        def fail(*args):
+            raise OSError("disk full")
+
+        monkeypatch.setattr(os, name, fail)
+        with pytest.raises(OSError, match="disk full"):
+            saving.save_weights(trained(), path)
+        monkeypatch.undo()
+        assert path.read_bytes() == before
+        assert os.listdir(path.parent) == [path.name]
+
+    seen = []
+
+    def replace(source, target):
+        seen.append(os.path.dirname(source) == os.path.dirname(target))
+        assert load_file(source).keys() == load_file(path).keys(), "whole by now"
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    saving.save_weights(model, path)
+    assert seen == [True]
+
+
+def test_what_is_there_is_kept_where_asked(path, tmp_path):
+    saving.save_weights(make(), path)
+    for save in (saving.save_weights, saving.save_model):
+        with pytest.raises(FileExistsError, match="overwrite is False"):
+            save(make(), path, overwrite=False)
+        save(make(), path)
+        save(make(), tmp_path / save.__name__, overwrite=False)
+        with pytest.raises(IsADirectoryError):
+            save(make(), tmp_path)
+        with pytest.raises(FileNotFoundError):
+            save(make(), tmp_path / "none" / "model")
+
+
+def test_links_and_permissions(path, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(path)
+    saving.save_weights(make(), link)
+    assert link.is_symlink()
+    saving.load_weights(make(), path)
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_saving_is_imported_when_it_is_used():
+    code = "import sys, cgru; cgru.saving; assert not any('safetensors' in m for m in sys.modules)"
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=env)
