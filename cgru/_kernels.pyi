@@ -24,7 +24,7 @@ def dense_backward(
     kernel: Float,
     dy: Float,
     needs_input_grad: bool,
-    dkernel: Float,
+    dkernel: Float | None,
     dbias: Float | None,
 ) -> Float | None: ...
 def gru_forward(
@@ -49,8 +49,8 @@ def gru_backward(
     dy: Float | None,
     dh: Float,
     dx: Float | None,
-    dkernel: Float,
-    drecurrent_kernel: Float,
+    dkernel: Float | None,
+    drecurrent_kernel: Float | None,
     dbias: Float,
     work: Float,
 ) -> None: ...
@@ -87,8 +87,8 @@ def packed_gru_backward(
     dh: Float,
     start_grad: bool,
     dx: Float | None,
-    dkernel: Float,
-    drecurrent_kernel: Float,
+    dkernel: Float | None,
+    drecurrent_kernel: Float | None,
     dbias: Float | None,
     work: Float,
 ) -> None: ...
@@ -117,6 +117,7 @@ class GRUWorkspace:
         dh: Float,
         needs_input_grad: bool,
         needs_start_grad: bool,
+        frozen: bool,
     ) -> Float | None: ...
 
 def sgd(

@@ -357,7 +357,7 @@ def dense_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray bias):
 def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, bint needs_input_grad,
                    cnp.ndarray dkernel, cnp.ndarray dbias):
     """From dy [N, O], which may lie in memory in any way: returns dx [N, I], or None where it is
-    not needed, and adds to dkernel [I, O] and dbias [O], which may be None."""
+    not needed, and adds to dkernel [I, O] and dbias [O], which may be None: of frozen weights."""
     cdef int kind = real_kind("dense_backward", x)
     cdef bint d = kind == cnp.NPY_DOUBLE
     cdef Py_ssize_t N = dim(x, 0), I = dim(kernel, 0), O = dim(kernel, 1)
@@ -365,7 +365,7 @@ def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, bint needs
     cdef void *x_ = data("dense_backward", "x", x, kind, 2, N, I)
     cdef void *kernel_ = data("dense_backward", "kernel", kernel, kind, 2, I, O)
     cdef void *dy_ = data("dense_backward", "dy", dy, kind, 2, N, O)
-    cdef void *dkernel_ = data("dense_backward", "dkernel", dkernel, kind, 2, I, O)
+    cdef void *dkernel_ = data_or_null("dense_backward", "dkernel", dkernel, kind, 2, I, O)
     cdef void *dbias_ = data_or_null("dense_backward", "dbias", dbias, kind, 1, O)
     cdef cnp.npy_intp[2] dims = [N, I]
     cdef cnp.ndarray dx = cnp.PyArray_EMPTY(2, dims, kind, 0) if needs_input_grad else None
@@ -374,7 +374,8 @@ def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, bint needs
     if N == 0:
         return dx
     with nogil:
-        product(d, True, False, I, O, N, x_, I, dy_, O, True, dkernel_, O)
+        if dkernel_ != NULL:
+            product(d, True, False, I, O, N, x_, I, dy_, O, True, dkernel_, O)
         if dbias_ != NULL:
             sum_rows(d, N, O, dy_, O, dbias_)
         if dx_ != NULL:
@@ -475,7 +476,7 @@ def gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel
     dx : [T, B, I] or None
         None where nobody uses it.
     dkernel, drecurrent_kernel, dbias
-        Like the weights; added to.
+        Like the weights; added to.  The first two may be None: of frozen weights.
     work : [B + 2, 3H], scratch
     """
     cdef int kind = real_kind("gru_backward", x)
@@ -492,8 +493,9 @@ def gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel
     cdef void *all_dy = data_or_null("gru_backward", "dy", dy, kind, 3, T, B, H)
     cdef void *carry = data("gru_backward", "dh", dh, kind, 2, B, H)
     cdef void *dx_ = data_or_null("gru_backward", "dx", dx, kind, 3, T, B, I)
-    cdef void *dw = data("gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
-    cdef void *du = data("gru_backward", "drecurrent_kernel", drecurrent_kernel, kind, 2, H, 3 * H)
+    cdef void *dw = data_or_null("gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
+    cdef void *du = data_or_null("gru_backward", "drecurrent_kernel", drecurrent_kernel, kind, 2,
+                                 H, 3 * H)
     cdef void *db = data("gru_backward", "dbias", dbias, kind, 2, 2 if reset_after else 1, 3 * H)
     cdef void *drh = data("gru_backward", "work", work, kind, 2, B + 2, 3 * H)
     cdef void *sums = at(drh, d, B * 3 * H)
@@ -526,14 +528,15 @@ def gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel
         # The weights, each as one product over all steps and sequences.
         g = all_gates
         old = at(states, d, B * H if reverse else 0)
-        if reset_after:
+        if du != NULL and reset_after:
             product(d, True, False, H, 3 * H, T * B, old, H, at(g, d, H), 4 * H, True, du, 3 * H)
-        else:
+        elif du != NULL:
             product(d, True, False, H, 2 * H, T * B, old, H, at(g, d, H), 4 * H, True, du, 3 * H)
             product(d, True, False, H, H, T * B, at(g, d, 3 * H), 4 * H, g, 4 * H,
                     True, at(du, d, 2 * H), 3 * H)
-        product(d, True, False, I, 2 * H, T * B, x_, I, at(g, d, H), 4 * H, True, dw, 3 * H)
-        product(d, True, False, I, H, T * B, x_, I, g, 4 * H, True, at(dw, d, 2 * H), 3 * H)
+        if dw != NULL:
+            product(d, True, False, I, 2 * H, T * B, x_, I, at(g, d, H), 4 * H, True, dw, 3 * H)
+            product(d, True, False, I, H, T * B, x_, I, g, 4 * H, True, at(dw, d, 2 * H), 3 * H)
         sum_rows(d, 1, 2 * H, at(sums, d, H), 0, db)
         sum_rows(d, 1, H, sums, 0, at(db, d, 2 * H))
         if reset_after:
@@ -706,7 +709,7 @@ cpdef object packed_gru_backward(
         initial state.
     dx : [T, B, I], out, or None
     dkernel, drecurrent_kernel, dbias
-        Like the weights; added to.  dbias may be None.
+        Like the weights; added to.  dbias may be None, or all: of frozen weights.
     work : at least `packed_gru_sizes(...)[2]` elements, scratch
     """
     cdef cgru_gru job
@@ -733,9 +736,12 @@ cpdef object packed_gru_backward(
                                    cnp.PyArray_STRIDE(dy, 1) // size)
     job.dh = data("packed_gru_backward", "dh", dh, kind, 2, B, H)
     job.dx = data_or_null("packed_gru_backward", "dx", dx, kind, 3, T, B, I)
-    job.dkernel = data("packed_gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
-    job.drecurrent_kernel = data("packed_gru_backward", "drecurrent_kernel", drecurrent_kernel,
-                                 kind, 2, H, 3 * H)
+    job.dkernel = data_or_null("packed_gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
+    job.drecurrent_kernel = data_or_null("packed_gru_backward", "drecurrent_kernel",
+                                         drecurrent_kernel, kind, 2, H, 3 * H)
+    require((dkernel is None) == (drecurrent_kernel is None) and (dkernel is not None or
+                                                                  dbias is None),
+            "packed_gru_backward: dkernel, drecurrent_kernel, dbias: expected all or none")
     job.dbias = data_or_null("packed_gru_backward", "dbias", dbias, kind, 2, 2, 3 * H)
     packed = cgru_packed_size(&job, d)
     job.carry_row = carry_row(H, cgru_lanes(d))
@@ -828,8 +834,10 @@ cdef class GRUWorkspace:
 
     def backward(self, cnp.ndarray x, bint from_zero, cnp.ndarray mask, tuple weights,
                  bint reverse, cnp.ndarray h, cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh,
-                 bint needs_input_grad, bint needs_start_grad):
+                 bint needs_input_grad, bint needs_start_grad, bint frozen):
         """Its `packed_gru_backward`, once for each `forward`: `gates` are used up.
+
+        Weights that are frozen get no gradient.
 
         Returns dx [T, B, I], or None where it is not needed.
         """
@@ -844,8 +852,10 @@ cdef class GRUWorkspace:
             T, B, I, dim(h, 2), kind == cnp.NPY_DOUBLE, True)[2], kind)
         self.work = None
         packed_gru_backward(x, weights[0]._value, weights[1]._value, mask, reverse, from_zero, h,
-                            gates, dy, dh, needs_start_grad, dx, weights[0].grad, weights[1].grad,
-                            weights[2].grad if len(weights) > 2 else None, work)
+                            gates, dy, dh, needs_start_grad, dx,
+                            None if frozen else weights[0].grad,
+                            None if frozen else weights[1].grad,
+                            None if frozen or len(weights) < 3 else weights[2].grad, work)
         self.work, self.kept = work, gates
         return dx
 

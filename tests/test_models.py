@@ -186,6 +186,31 @@ def test_no_gradient_work_for_what_is_frozen(rng):
     np.testing.assert_array_equal(model.layers[1].get_weights()[0], before[1][0])
 
 
+@pytest.mark.parametrize("options", [{}, {"reset_after": False}, {"activation": "relu"}], ids=str)
+def test_a_frozen_layer_passes_gradients_on_and_has_none(rng, options):
+    model = cgru.Sequential(
+        [
+            cgru.Input((4, 3)),
+            layers.GRU(3, return_sequences=True),
+            layers.GRU(3, return_sequences=True, name="middle", **options),
+            layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse")
+    x, y = rng.standard_normal((8, 4, 3)), rng.standard_normal((8, 4, 1))
+    _, full = model.value_and_grad(model.theta, x, y)
+    first = model.layers[0].count_params()
+    middle = model.get_layer("middle")
+    middle.trainable = False
+    for weight in middle.weights:
+        weight.grad[...] = 0
+    _, part = model.value_and_grad(model.theta, x, y)
+    np.testing.assert_array_equal(part[:first], full[:first])
+    assert len(part) == len(full) - middle.count_params()
+    for weight in middle.weights:
+        assert not weight.grad.any()
+
+
 # ---- Penalties and constraints ----
 
 
@@ -281,7 +306,7 @@ def test_graphs_that_cannot_be(rng):
         cgru.Model(a, layers.Dense(1)(b))
     with pytest.raises(ValueError, match="expected what Input"):
         cgru.Model(np.zeros(3), layers.Dense(1)(a))
-    with pytest.raises(ValueError, match="expected what Input\(\) returned"):
+    with pytest.raises(ValueError, match=r"expected what Input\(\) returned"):
         h = layers.Dense(1)(a)
         cgru.Model(h, layers.Dense(1)(h))
     with pytest.raises(ValueError, match="different names"):

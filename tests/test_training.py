@@ -52,7 +52,9 @@ def test_fit_learns_and_records(data):
 def test_names_classes_and_objects(data, optimizer):
     x, y = data
     model = small_model()
-    model.compile(optimizer, cgru.losses.MeanSquaredError, metrics=[cgru.metrics.MeanAbsoluteError()])
+    model.compile(
+        optimizer, cgru.losses.MeanSquaredError, metrics=[cgru.metrics.MeanAbsoluteError()]
+    )
     assert isinstance(model.fit(x, y), callbacks.History)
 
 

@@ -42,7 +42,7 @@ typedef struct {
     void *carry;      /* [batch][carry_row], scratch */
     ptrdiff_t carry_row;
     void *dx;         /* [t][b][inputs], or NULL */
-    void *dkernel, *drecurrent_kernel, *dbias; /* dbias may be NULL */
+    void *dkernel, *drecurrent_kernel, *dbias; /* all may be NULL, or dbias alone */
 } cgru_gru;
 
 /* One step of an optimizer over a parameter vector; elementwise.h says what the numbers and slots

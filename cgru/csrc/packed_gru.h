@@ -575,11 +575,12 @@ static void NAME(gru_backward)(void *argument, int thread, int threads)
     NAME(gru_backward_steps)(job, thread, threads);
     cgru_meet(&cgru_meetings[job->groups].count, threads, 1);
 
-    /* The weights: strips of their rows, block by block, dealt to the threads. */
+    /* The weights, unless they are frozen: strips of their rows, block by block, dealt to the
+     * threads. */
     const REAL *states = (const REAL *)job->h + (job->reverse ? B * H : 0);
     const ptrdiff_t state_rows = T == 1 && job->from_zero ? 0 : H;
     const ptrdiff_t state_strips = (state_rows + STRIP - 1) / STRIP;
-    const ptrdiff_t strips = state_strips + (I + STRIP - 1) / STRIP;
+    const ptrdiff_t strips = job->dkernel ? state_strips + (I + STRIP - 1) / STRIP : 0;
     const ptrdiff_t groups = (BLOCKS(H) + GROUP - 1) / GROUP;
     cgru_share(groups * strips, 1, thread, threads, &first, &last);
     while (first < last) {

@@ -59,6 +59,7 @@ def packed_sequence(
             dlast,
             needs_input_grad,
             needs_start_grad,
+            not layer.trainable,
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
@@ -118,7 +119,8 @@ def plain_sequence(
             )
         used = True
         dx = np.empty_like(x) if needs_input_grad else None
-        dbias = np.zeros(bias_shape, dtype) if layer.bias is None else layer.bias.grad
+        counts = layer.trainable and layer.bias is not None
+        dbias = layer.bias.grad if counts else np.zeros(bias_shape, dtype)
         _kernels.gru_backward(
             x,
             kernel._value,
@@ -130,8 +132,8 @@ def plain_sequence(
             None if dh is None else time_major(dh).astype(dtype, copy=False),
             dlast,
             dx,
-            kernel.grad,
-            recurrent_kernel.grad,
+            kernel.grad if layer.trainable else None,
+            recurrent_kernel.grad if layer.trainable else None,
             dbias.reshape(bias_shape),
             work,
         )

@@ -45,14 +45,16 @@ def sequence(
         dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool, needs_start_grad: bool
     ) -> tuple[np.ndarray | None, np.ndarray]:
         dprojected = np.empty_like(projected)
-        dbias = np.zeros_like(bias)
+        drecurrent, dbias = np.zeros_like(recurrent), np.zeros_like(bias)
         for t, step_backward in zip(reversed(steps), reversed(backwards), strict=True):
             if dh is not None:
                 dlast = dlast + dh[:, t]
-            dprojected[t], dlast = step_backward(dlast, layer.recurrent_kernel.grad, dbias[1])
+            dprojected[t], dlast = step_backward(dlast, drecurrent, dbias[1])
         rows = dprojected.reshape(time * batch, 3 * units)
-        layer.kernel.grad += x.reshape(time * batch, features).T @ rows
-        if layer.bias is not None:
+        if layer.trainable:
+            layer.kernel.grad += x.reshape(time * batch, features).T @ rows
+            layer.recurrent_kernel.grad += drecurrent
+        if layer.trainable and layer.bias is not None:
             dbias[0] = rows.sum(axis=0)
             layer.bias.grad += dbias.reshape(-1)[: layer.bias.size].reshape(layer.bias.shape)
         dx = (dprojected @ kernel.T).swapaxes(0, 1) if needs_input_grad else None
