@@ -35,6 +35,9 @@ MODULES = (
 class Configurable:
     """Base of all that has a configuration."""
 
+    # Arguments that are used up, and not part of it.
+    unconfigured: tuple[str, ...] = ()
+
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an object like this one, as values that JSON can hold.
 
@@ -42,7 +45,8 @@ class Configurable:
         -------
         dict
         """
-        return {name: serialize(getattr(self, name)) for name in arguments(type(self))}
+        names = [name for name in arguments(type(self)) if name not in self.unconfigured]
+        return {name: serialize(getattr(self, name)) for name in names}
 
     def serialized(self) -> Any:
         """The object as part of another's configuration."""

@@ -24,6 +24,15 @@ ORDER = [
     ["layers.symbolic"],
     ["layers.base", "layers._layout"],
     ["layers._gru_kernels", "layers._gru_steps"],
+    ["layers.reshaping"],
+    ["layers.pooling"],
+    [
+        "layers.activations",
+        "layers.convolution",
+        "layers.embedding",
+        "layers.merging",
+        "layers.normalization",
+    ],
     [
         "layers.core",
         "layers.recurrent",

@@ -1,4 +1,4 @@
-"""Layers without time: Dense and Activation."""
+"""Layers that act on each place by itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks, _kernels, activations, initializers
+from cgru import _checks, _kernels, activations, constraints, initializers, regularizers
 from cgru.layers._layout import as_rows
 from cgru.layers.base import Backward, Layer, Shape
 
@@ -21,6 +21,8 @@ class Dense(Layer):
     activation : str or Activation, optional
     use_bias : bool
     kernel_initializer, bias_initializer : str or Initializer
+    kernel_regularizer, bias_regularizer, activity_regularizer : str or Regularizer, optional
+    kernel_constraint, bias_constraint : str or Constraint, optional
     **kwargs
         As for `Layer`.
 
@@ -39,14 +41,23 @@ class Dense(Layer):
         use_bias: bool = True,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = _checks.integer("units", units, 1)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer, "kernel_initializer")
         self.bias_initializer = initializers.get(bias_initializer, "bias_initializer")
+        self.kernel_regularizer = regularizers.get(kernel_regularizer, "kernel_regularizer")
+        self.bias_regularizer = regularizers.get(bias_regularizer, "bias_regularizer")
+        self.kernel_constraint = constraints.get(kernel_constraint, "kernel_constraint")
+        self.bias_constraint = constraints.get(bias_constraint, "bias_constraint")
 
     def check_input(self, shape: Shape, argument: str = "x") -> None:
         self.check_axes(argument, shape, len(shape) >= 2, "[batch, ..., features]")
@@ -54,10 +65,22 @@ class Dense(Layer):
     def build(self, input_shape: Shape) -> None:
         features = input_shape[-1]
         assert features is not None
-        self.kernel = self.add_weight((features, self.units), self.kernel_initializer, "kernel")
-        self.bias = (
-            self.add_weight((self.units,), self.bias_initializer, "bias") if self.use_bias else None
+        self.kernel = self.add_weight(
+            (features, self.units),
+            self.kernel_initializer,
+            "kernel",
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
+        self.bias = None
+        if self.use_bias:
+            self.bias = self.add_weight(
+                (self.units,),
+                self.bias_initializer,
+                "bias",
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
@@ -77,8 +100,8 @@ class Dense(Layer):
                 kernel._value,
                 dvalues if dvalues.dtype == rows.dtype else dvalues.astype(rows.dtype),
                 needs_input_grad,
-                kernel.grad,
-                None if bias is None else bias.grad,
+                kernel.grad if self._trainable else None,
+                bias.grad if bias is not None and self._trainable else None,
             )
             return None if dx is None else restore(dx)
 
@@ -108,3 +131,18 @@ class Activation(Layer):
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         return self.activation.forward(x)
+
+
+class Identity(Layer):
+    """Returns what it reads.
+
+    Examples
+    --------
+    >>> cgru.layers.Identity()([[1.0]])
+    array([[1.]], dtype=float32)
+    """
+
+    stepwise = True
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        return x, lambda dy: dy
