@@ -304,6 +304,8 @@ _NAMES = _checks.names_of(
     LecunUniform,
     LecunNormal,
     Orthogonal,
+    uniform=RandomUniform,
+    normal=RandomNormal,
 )
 
 
