@@ -77,7 +77,7 @@ class LeakyReLU(Layer):
         self.negative_slope = _checks.real("negative_slope", negative_slope, 0)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        factor = np.where(x > 0, x.dtype.type(1), x.dtype.type(self.negative_slope))
+        factor = np.where(x >= 0, x.dtype.type(1), x.dtype.type(self.negative_slope))
         return x * factor, lambda dy: dy * factor
 
 
@@ -135,7 +135,7 @@ class PReLU(Layer):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         alpha = self.alpha.value
         negative = np.minimum(x, 0)
-        factor = np.where(x > 0, x.dtype.type(1), alpha)
+        factor = np.where(x > 0, x.dtype.type(1), alpha * (x < 0))
 
         def backward(dy: np.ndarray) -> np.ndarray:
             if self.trainable:

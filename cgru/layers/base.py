@@ -214,11 +214,14 @@ class Layer(Configurable):
         return self.forward(x)  # each subclass has its own, made for its forward
 
     def _run_regularized(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
-        """`run`, and the penalty on its output."""
+        """`run`, and the penalty on its output, for each sample, as in Keras."""
         y, backward = type(self).run(self, x, context)
         assert self.activity_regularizer is not None
         outputs = y if isinstance(y, tuple) else (y,)
-        found = [self.activity_regularizer.forward(output) for output in outputs]
+        found = []
+        for output in outputs:
+            value, grad = self.activity_regularizer.forward(output)
+            found.append((value / len(output), grad / output.dtype.type(len(output))))
         if context["penalties"] is not None:
             context["penalties"].append(sum(value for value, _ in found))
 

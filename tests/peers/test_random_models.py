@@ -28,8 +28,8 @@ SETTINGS = hypothesis.settings(
 
 units = st.integers(1, 4)
 booleans = st.booleans()
-activations = st.sampled_from(["linear", "tanh", "sigmoid", "relu", "softplus", "gelu", "silu"])
-regularizers = st.sampled_from([None, None, "l1", "l2", "l1_l2"])
+activations = st.sampled_from(["linear", "tanh", "sigmoid", "relu", "softplus", "elu", "silu"])
+regularizers = st.sampled_from([None, None, "l1", "l2", "l1l2"])
 
 
 def options(**strategies):
