@@ -47,7 +47,7 @@ class ReLU(Layer):
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         slope, threshold = x.dtype.type(self.negative_slope), x.dtype.type(self.threshold)
         above = x > threshold if self.threshold else x > 0
-        y = np.where(above, x, slope * (x - threshold))
+        y = np.where(above, x, slope * (x - threshold) + 0)  # no -0
         factor = np.where(above, x.dtype.type(1), slope)
         if self.max_value is not None:
             factor = factor * (y < self.max_value)

@@ -82,7 +82,9 @@ class Embedding(Layer):
         return (*input_shape, self.output_dim)
 
     def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
-        return x != 0 if self.mask_zero else None
+        if not self.mask_zero:
+            return mask
+        return x != 0 if mask is None else (x != 0) & mask
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         indices = x if x.dtype.kind in "iu" else _checks.integers("x", x)
