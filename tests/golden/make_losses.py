@@ -1,0 +1,117 @@
+"""What Keras computes for losses, into losses.npz: values, gradients, reductions, weights, masks.
+
+Run by hand, where Keras and JAX are: ``KERAS_BACKEND=jax python tests/golden/make_losses.py``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+PATH = Path(__file__).with_name("losses.npz")
+SHAPE = (4, 3, 5)
+
+# name -> class, options, kind of targets and of predictions
+CASES = {
+    "mse": ("MeanSquaredError", {}, "real", "real"),
+    "mae": ("MeanAbsoluteError", {}, "real", "real"),
+    "mape": ("MeanAbsolutePercentageError", {}, "real", "real"),
+    "msle": ("MeanSquaredLogarithmicError", {}, "positive", "positive"),
+    "logcosh": ("LogCosh", {}, "real", "real"),
+    "huber": ("Huber", {"delta": 0.7}, "real", "real"),
+    "cosine": ("CosineSimilarity", {}, "real", "real"),
+    "poisson": ("Poisson", {}, "positive", "positive"),
+    "kld": ("KLDivergence", {}, "simplex", "simplex"),
+    "hinge": ("Hinge", {}, "binary", "real"),
+    "hinge_signs": ("Hinge", {}, "signs", "real"),
+    "squared_hinge": ("SquaredHinge", {}, "binary", "real"),
+    "categorical_hinge": ("CategoricalHinge", {}, "onehot", "real"),
+    "bce": ("BinaryCrossentropy", {}, "binary", "probability"),
+    "bce_logits": (
+        "BinaryCrossentropy",
+        {"from_logits": True, "label_smoothing": 0.1},
+        "binary",
+        "real",
+    ),
+    "bfce": ("BinaryFocalCrossentropy", {}, "binary", "probability"),
+    "bfce_logits": (
+        "BinaryFocalCrossentropy",
+        {"from_logits": True, "apply_class_balancing": True, "gamma": 1.5, "label_smoothing": 0.1},
+        "binary",
+        "real",
+    ),
+    "cce": ("CategoricalCrossentropy", {}, "onehot", "simplex"),
+    "cce_unscaled": ("CategoricalCrossentropy", {}, "onehot", "probability"),
+    "cce_logits": (
+        "CategoricalCrossentropy",
+        {"from_logits": True, "label_smoothing": 0.2},
+        "onehot",
+        "real",
+    ),
+    "cfce": ("CategoricalFocalCrossentropy", {}, "onehot", "simplex"),
+    "cfce_logits": (
+        "CategoricalFocalCrossentropy",
+        {"from_logits": True, "alpha": 0.5, "gamma": 1.5, "label_smoothing": 0.1},
+        "onehot",
+        "real",
+    ),
+    "scce": ("SparseCategoricalCrossentropy", {}, "label", "simplex"),
+    "scce_logits": ("SparseCategoricalCrossentropy", {"from_logits": True}, "label", "real"),
+    "tversky": ("Tversky", {"alpha": 0.3, "beta": 0.7, "axis": -1}, "binary", "probability"),
+    "dice": ("Dice", {"axis": -1}, "binary", "probability"),
+}
+REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
+
+
+def draw(kind, rng):
+    """Targets or predictions of a kind."""
+    x = rng.standard_normal(SHAPE)
+    if kind == "positive":
+        return np.abs(x) + 0.1
+    if kind == "probability":
+        return 1 / (1 + np.exp(-x))
+    if kind == "simplex":
+        return np.exp(x) / np.exp(x).sum(-1, keepdims=True)
+    if kind == "binary":
+        return (x > 0) * 1.0
+    if kind == "signs":
+        return np.sign(x)
+    if kind == "onehot":
+        return np.eye(SHAPE[-1])[rng.integers(0, SHAPE[-1], SHAPE[:-1])]
+    return rng.integers(0, SHAPE[-1], SHAPE[:-1]) if kind == "label" else x
+
+
+def main():
+    import jax
+    import keras
+    from keras.src import backend
+
+    rng = np.random.default_rng(1)
+    stored = {}
+    weight = rng.random(SHAPE[:2]).astype("f4")
+    mask = rng.random(SHAPE[:2]) < 0.6
+    stored["weight"], stored["mask"] = weight, mask
+    for name, (cls, options, kind_true, kind_pred) in CASES.items():
+        y_true, y_pred = draw(kind_true, rng), draw(kind_pred, rng).astype("f4")
+        if kind_true != "label":
+            y_true = y_true.astype("f4")
+        stored[f"{name}/y_true"], stored[f"{name}/y_pred"] = y_true, y_pred
+        for reduction in REDUCTIONS:
+            loss = getattr(keras.losses, cls)(reduction=reduction, **options)
+            for given in ("", "weight", "mask", "both"):
+
+                def value(p, loss=loss, given=given, y_true=y_true):
+                    if given in ("mask", "both"):
+                        p = p * 1
+                        backend.set_keras_mask(p, jax.numpy.asarray(mask))
+                    return loss(y_true, p, weight if given in ("weight", "both") else None)
+
+                found, grad = jax.value_and_grad(value)(jax.numpy.asarray(y_pred))
+                stored[f"{name}/{reduction}/{given}/value"] = np.asarray(found)
+                if reduction == "sum_over_batch_size" or given == "both":
+                    stored[f"{name}/{reduction}/{given}/grad"] = np.asarray(grad)
+    np.savez_compressed(PATH, **stored)
+    print(PATH, PATH.stat().st_size, "bytes, Keras", keras.__version__)
+
+
+if __name__ == "__main__":
+    main()

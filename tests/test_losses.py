@@ -1,0 +1,107 @@
+"""Losses: the values of Keras, gradients by finite differences, masks, quantiles."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numeric import check_gradient
+
+from cgru import losses
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+from make_losses import CASES, PATH, REDUCTIONS, draw
+
+GOLDEN = np.load(PATH)
+
+
+@pytest.mark.parametrize("given", ["", "weight", "mask", "both"])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name, reduction, given):
+    cls, options, *_ = CASES[name]
+    loss = getattr(losses, cls)(reduction=reduction, **options)
+    y_true, y_pred = GOLDEN[f"{name}/y_true"], GOLDEN[f"{name}/y_pred"]
+    prepared = loss.prepare(y_true, y_pred.shape, y_pred.dtype)
+    weight = GOLDEN["weight"] if given in ("weight", "both") else None
+    mask = GOLDEN["mask"] if given in ("mask", "both") else None
+    value, grad = loss.value_and_grad(prepared, y_pred, weight, mask)
+    key = f"{name}/{reduction}/{given}"
+    np.testing.assert_allclose(value, GOLDEN[f"{key}/value"], rtol=1e-5, atol=1e-6)
+    if f"{key}/grad" in GOLDEN.files:
+        np.testing.assert_allclose(grad, GOLDEN[f"{key}/grad"], rtol=1e-4, atol=1e-6)
+    assert grad.dtype == y_pred.dtype
+    if not given:
+        assert loss(y_true, y_pred) == pytest.approx(value, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients(rng, name):
+    cls, options, kind_true, kind_pred = CASES[name]
+    loss = getattr(losses, cls)(**options)
+    y_pred = draw(kind_pred, rng)
+    y_true = loss.prepare(draw(kind_true, rng), y_pred.shape, y_pred.dtype)
+    weight, mask = rng.random(y_pred.shape[:2]), rng.random(y_pred.shape[:2]) < 0.7
+    for arguments in ((), (weight,), (weight, mask)):
+        _, grad = loss.value_and_grad(y_true, y_pred, *arguments)
+        check_gradient(
+            lambda a=arguments: loss.value_and_grad(y_true, y_pred, *a)[0], y_pred, grad, rng
+        )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_masked_may_be_anything(rng, name):
+    cls, options, kind_true, kind_pred = CASES[name]
+    loss = getattr(losses, cls)(**options)
+    y_pred = draw(kind_pred, rng)
+    y_true = loss.prepare(draw(kind_true, rng), y_pred.shape, y_pred.dtype)
+    mask = rng.random(y_pred.shape[:2]) < 0.7
+    value, grad = loss.value_and_grad(y_true, y_pred, None, mask)
+    y_pred[~mask] = np.nan
+    with np.errstate(invalid="ignore"):
+        again, grad_again = loss.value_and_grad(y_true, y_pred, None, mask)
+    assert again == value
+    np.testing.assert_array_equal(grad_again, grad)
+    assert not grad[~mask].any()
+
+
+def test_ignored_labels(rng):
+    loss = losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=-1)
+    y_pred, labels = rng.standard_normal((4, 3, 5)), rng.integers(0, 5, (4, 3))
+    labels[1:3] = -1
+    y_true = loss.prepare(labels, y_pred.shape, y_pred.dtype)
+    value, grad = loss.value_and_grad(y_true, y_pred)
+    plain = losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert value == pytest.approx(plain(labels[[0, 3]], y_pred[[0, 3]]), rel=1e-6)
+    assert not grad[1:3].any()
+
+
+def test_quantiles_minimise_their_loss(rng):
+    y = rng.standard_normal((2001, 1))
+    loss = losses.Quantile([0.1, 0.5])
+    best = np.quantile(y, [0.1, 0.5])
+    least = loss(y, np.broadcast_to(best, (2001, 2)))
+    for change in ([0.05, 0], [-0.05, 0], [0, 0.05], [0, -0.05]):
+        assert loss(y, np.broadcast_to(best + change, (2001, 2))) > least
+    p = rng.standard_normal((6, 2))
+    t = loss.prepare(y[:6, 0], p.shape, p.dtype)
+    _, grad = loss.value_and_grad(t, p)
+    check_gradient(lambda: loss.value_and_grad(t, p)[0], p, grad, rng)
+    with pytest.raises(ValueError, match="quantiles: expected a prediction for each"):
+        loss(y, np.zeros((2001, 3)))
+
+
+def test_reductions_are_checked():
+    with pytest.raises(ValueError, match="reduction: expected one of"):
+        losses.MeanSquaredError(reduction="max")
+    values = losses.MeanSquaredError(reduction=None)([[0.0], [0.0]], [[1.0], [2.0]])
+    np.testing.assert_array_equal(values, [1, 4])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_configurations(name):
+    cls, options, *_ = CASES[name]
+    loss = getattr(losses, cls)(reduction="sum", **options)
+    copy = type(loss).from_config(loss.get_config())
+    assert copy.get_config() == loss.get_config()
+    assert copy.get_config()["reduction"] == "sum"
