@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from cgru import _configs
+from cgru import _configs, saving
 from cgru.layers import graph
 from cgru.layers.base import Layer
 from cgru.layers.graph import Step
@@ -201,6 +201,20 @@ class Model(Trainer):
             raise ValueError(f"{self.name}: call build() or show it data before summary()")
         for line in lines(self, show_trainable):
             print_fn(line)
+
+    # ---- Files ----
+
+    def save(self, filepath: Any, overwrite: bool = True, zipped: Any = None) -> None:
+        """Save the model: see `cgru.saving.save_model`."""
+        saving.save_model(self, filepath, overwrite, zipped)
+
+    def save_weights(self, filepath: Any, overwrite: bool = True) -> None:
+        """Save the weights: see `cgru.saving.save_weights`."""
+        saving.save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath: Any, skip_mismatch: bool = False) -> None:
+        """Load the weights: see `cgru.saving.load_weights`."""
+        saving.load_weights(self, filepath, skip_mismatch)
 
     # ---- As a dictionary ----
 

@@ -189,6 +189,35 @@ class Tracker:
             values += [metric.result() for metric in [*plain, *weighted]]
         return dict(zip(objective.result_names, values, strict=True))
 
+    # ---- To go on later ----
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """What was counted so far, as arrays by name."""
+        state = {"totals": np.array(self.totals), "count": np.array(self.count)}
+        for place, metric in enumerate(self._all()):
+            for name, value in _numbers(metric).items():
+                state[f"metric_{place}/{name}"] = np.array(value)
+        return state
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from what `get_state` gave."""
+        self.totals = [float(value) for value in state["totals"]]
+        self.count = int(state["count"])
+        for place, metric in enumerate(self._all()):
+            for name, value in _numbers(metric).items():
+                stored = state[f"metric_{place}/{name}"]
+                plain = isinstance(value, (int, float))
+                setattr(metric, name, type(value)(stored) if plain else stored.copy())
+
+
+def _numbers(metric: metrics.Metric) -> dict[str, Any]:
+    """What a metric counts: its attributes that are numbers or arrays."""
+    return {
+        name: value
+        for name, value in vars(metric).items()
+        if isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool)
+    }
+
 
 def _loss(identifier: Any) -> losses.Loss | None:
     return None if identifier is None else losses.get(identifier)

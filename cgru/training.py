@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _door, _kernels, optimizers, truncated
-from cgru.callbacks import Callback, History, Logs, ProgbarLogger
+from cgru.callbacks import Callback, CallbackList, History, Logs
 from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences
 from cgru.layers.graph import Graph
 from cgru.objective import Objective, Tracker
@@ -26,6 +26,7 @@ class Trainer(Graph):
     """
 
     stop_training: bool
+    tracker: Tracker  # of the losses and metrics of the epoch
     history: History | None = None
     optimizer: optimizers.Optimizer | None = None
     objective: Objective | None = None
@@ -290,11 +291,7 @@ class Trainer(Graph):
         split = _checks.real("validation_split", validation_split, 0, 1, open_maximum=True)
         if verbose not in ("auto", 0, 1, 2):
             raise ValueError(f"verbose: expected 'auto', 0, 1 or 2, got {verbose!r}")
-        if isinstance(callbacks, Callback):
-            callbacks = [callbacks]
-        for callback in callbacks or ():
-            if not isinstance(callback, Callback):
-                raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
+        loop = CallbackList(callbacks, add_history=True, add_progbar=True)
         chunks = None if tbptt is None else truncated.Chunks(self, tbptt)
 
         door = functools.partial(_door.batch, self, objective)
@@ -330,41 +327,54 @@ class Trainer(Graph):
             )
 
         self.stop_training = False
-        self.history = History()
-        loop = [*(callbacks or ()), self.history, ProgbarLogger()]
+        loop.set_model(self)
         try:
             steps = len(batches)
         except TypeError:
             steps = None
-        params = dict(epochs=epochs, steps=steps, verbose=verbose, initial_epoch=initial_epoch)
-        for callback in loop:
-            callback.set_model(self)
-            callback.set_params(params)
+        loop.set_params(
+            dict(epochs=epochs, steps=steps, verbose=verbose, initial_epoch=initial_epoch)
+        )
+        logs: Logs | None = None
         try:
-            _call(loop, "on_train_begin")
-            for epoch in range(initial_epoch, epochs):
-                _call(loop, "on_epoch_begin", epoch)
-                logs = self._epoch(batches, loop, chunks)
+            loop.on_train_begin()
+            # Callbacks may have training go on somewhere else: BackupAndRestore does.
+            first, skipped = loop.params["initial_epoch"], loop.params.get("initial_batch", 0)
+            for epoch in range(first, epochs):
+                self.tracker = Tracker(objective)
+                loop.on_epoch_begin(epoch)
+                logs = self._epoch(batches, loop, chunks, skipped)
+                skipped = 0
                 if validation is not None and (epoch + 1) % validation_freq == 0:
-                    results = self._evaluate(validation)
+                    results = self._evaluate(validation, loop)
                     logs |= {f"val_{name}": value for name, value in results.items()}
-                _call(loop, "on_epoch_end", epoch, logs)
+                loop.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
+            assert self.optimizer is not None
+            self.optimizer.finalize_variable_values(self.trainable_weights)
         finally:  # also after Ctrl-C or an error: model and history hold what was done
-            _call(loop, "on_train_end")
+            loop.on_train_end(logs)
+        assert self.history is not None
         return self.history
 
     def _epoch(
-        self, batches: Iterable[Batch], callbacks: list[Callback], chunks: truncated.Chunks | None
+        self,
+        batches: Iterable[Batch],
+        loop: CallbackList,
+        chunks: truncated.Chunks | None,
+        skipped: int,
     ) -> Logs:
-        assert self.objective is not None
-        tracker = Tracker(self.objective)
-        for step, batch in enumerate(batches):
-            _call(callbacks, "on_train_batch_begin", step)
-            self._train_step(batch, tracker, chunks)
-            _call(callbacks, "on_train_batch_end", step, tracker.logs())
-        return tracker.logs()
+        begin, end = loop.batch_calls("train")
+        for step, batch in enumerate(itertools.islice(batches, skipped, None), skipped):
+            for call in begin:
+                call(step, None)
+            self._train_step(batch, self.tracker, chunks)
+            if end:
+                logs = self.tracker.logs()
+                for call in end:
+                    call(step, logs)
+        return self.tracker.logs()
 
     def _train_step(
         self, batch: Batch, tracker: Tracker, chunks: truncated.Chunks | None = None
@@ -482,18 +492,21 @@ class Trainer(Graph):
         else:
             data = door(x, y, sample_weight, lengths=lengths)
             batches = self._array_batches(data, batch_size)
-        loop = _callbacks(self, callbacks, {"steps": steps, "verbose": verbose})
+        loop = CallbackList(callbacks, model=self, steps=steps, verbose=verbose)
         logs = self._evaluate(batches, loop)
         if verbose == 2:
             print(" - ".join(f"{name}: {value:.4g}" for name, value in logs.items()))
         return _results(logs, return_dict)
 
-    def _evaluate(self, batches: Iterable[Batch], callbacks: Sequence[Callback] = ()) -> Logs:
+    def _evaluate(self, batches: Iterable[Batch], loop: CallbackList | None = None) -> Logs:
         assert self.objective is not None
+        loop = CallbackList() if loop is None else loop
+        begin, end = loop.batch_calls("test")
         tracker = Tracker(self.objective)
-        _call(callbacks, "on_test_begin")
+        loop.on_test_begin()
         for step, batch in enumerate(batches):
-            _call(callbacks, "on_test_batch_begin", step)
+            for call in begin:
+                call(step, None)
             penalties: list[Any] = []
             y_pred, mask = self._predict(batch, penalties)
             value, parts, _ = self.objective.value_and_grad(batch, y_pred, mask)
@@ -501,10 +514,12 @@ class Trainer(Graph):
                 if weight.regularizer is not None:
                     penalties.append(weight.regularizer(weight.value))
             tracker.update(batch, value + float(sum(penalties)), parts, y_pred, mask)
-            if callbacks:
-                _call(callbacks, "on_test_batch_end", step, tracker.logs())
+            if end:
+                logs = tracker.logs()
+                for call in end:
+                    call(step, logs)
         logs = tracker.logs()
-        _call(callbacks, "on_test_end", logs)
+        loop.on_test_end(logs)
         return logs
 
     def test_on_batch(
@@ -557,15 +572,17 @@ class Trainer(Graph):
             A list, or a dictionary, of them where there are several outputs.  For sequences of
             different lengths and an output for each step a list of an array for each sequence.
         """
-        loop = _callbacks(self, callbacks, {"steps": steps, "verbose": verbose})
+        loop = CallbackList(callbacks, model=self, steps=steps, verbose=verbose)
         if _is_iterable_of_batches(x, None) and not isinstance(x, (list, tuple, dict)):
             return self._predict_iterable(x, steps, loop)
         data = Batch(self._inputs(x, lengths))
         batches = self._array_batches(data, batch_size)
         outputs: list[Any] = []
-        _call(loop, "on_predict_begin")
+        begin, end = loop.batch_calls("predict")
+        loop.on_predict_begin()
         for step, part in enumerate(batches.parts()):
-            _call(loop, "on_predict_batch_begin", step)
+            for call in begin:
+                call(step, None)
             batch = data.take(part).ready()
             y, _ = self._predict(batch)
             found = list(y) if self.returns_several else [y]
@@ -577,21 +594,25 @@ class Trainer(Graph):
                         output[place] = row[:length].copy()
                 else:
                     output[part] = array
-            _call(loop, "on_predict_batch_end", step)
-        _call(loop, "on_predict_end")
+            for call in end:
+                call(step, {"outputs": y})
+        loop.on_predict_end()
         return self._structured(outputs)
 
-    def _predict_iterable(self, x: Any, steps: int | None, loop: Sequence[Callback]) -> Any:
+    def _predict_iterable(self, x: Any, steps: int | None, loop: CallbackList) -> Any:
         """The outputs for what an iterable of batches gives."""
         parts: list[list[np.ndarray]] = []
-        _call(loop, "on_predict_begin")
+        begin, end = loop.batch_calls("predict")
+        loop.on_predict_begin()
         for step, item in enumerate(itertools.islice(x, steps)):
-            _call(loop, "on_predict_batch_begin", step)
+            for call in begin:
+                call(step, None)
             batch = Batch(self._inputs(item[0] if isinstance(item, tuple) else item)).ready()
             y, _ = self._predict(batch)
             parts.append(list(y) if self.returns_several else [y])
-            _call(loop, "on_predict_batch_end", step)
-        _call(loop, "on_predict_end")
+            for call in end:
+                call(step, {"outputs": y})
+        loop.on_predict_end()
         if not parts:
             raise ValueError("x: the iterable gave no batches")
         return self._structured([np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
@@ -705,24 +726,6 @@ def _results(logs: Logs, return_dict: bool) -> Any:
         return logs
     values = list(logs.values())
     return values if len(values) > 1 else values[0]
-
-
-def _call(callbacks: Iterable[Callback], event: str, *args: Any) -> None:
-    for callback in callbacks:
-        getattr(callback, event)(*args)
-
-
-def _callbacks(
-    model: Trainer, callbacks: Sequence[Callback] | Callback | None, params: dict[str, Any]
-) -> Sequence[Callback]:
-    """Callbacks of one call, told about it."""
-    found = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
-    for callback in found:
-        if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks: expected Callback objects, got {callback!r}")
-        callback.set_model(model)
-        callback.set_params(params)
-    return found
 
 
 def _is_iterable_of_batches(x: Any, y: Any) -> bool:

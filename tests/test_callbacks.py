@@ -16,15 +16,8 @@ import pytest
 import cgru
 from cgru import callbacks, layers
 from cgru.callbacks import checkpoint
-from cgru.training import Trainer
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "callbacks.json").read_text())
-
-
-# Until it does; the marks then go.
-needs_loop = pytest.mark.xfail(
-    "tracker" not in Trainer.__annotations__, reason="fit does not use CallbackList yet"
-)
 
 
 def data(count=30):
@@ -474,7 +467,6 @@ OPTIMIZERS = {
 }
 
 
-@needs_loop
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize(
     "place",
@@ -497,7 +489,6 @@ def test_a_run_interrupted_between_backups_ends_as_if_it_had_not_been(tmp_path, 
     assert not (tmp_path / "b").exists()
 
 
-@needs_loop
 @pytest.mark.parametrize("stateful", [False, True])
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
 def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(tmp_path, batch, stateful):
@@ -522,7 +513,6 @@ def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(tmp_path, 
     assert history.epoch == expected.epoch
 
 
-@needs_loop
 def test_going_on_in_another_process(tmp_path):
     straight = make()
     run(straight, 4)
@@ -547,7 +537,6 @@ t.cgru.saving.save_weights(model, sys.argv[1] + "/end")
     assert_same(model, straight)
 
 
-@needs_loop
 def test_what_other_callbacks_change_is_part_of_a_backup(tmp_path):
     def halve():
         return callbacks.LambdaCallback(on_epoch_end=lower)
@@ -567,7 +556,6 @@ def test_what_other_callbacks_change_is_part_of_a_backup(tmp_path):
     assert_same(model, straight)
 
 
-@needs_loop
 @pytest.mark.parametrize("double", [False, True])
 def test_a_damaged_backup(tmp_path, double):
     straight = make()
@@ -589,7 +577,6 @@ def test_a_damaged_backup(tmp_path, double):
         assert latest.exists()
 
 
-@needs_loop
 def test_a_backup_that_is_kept_ends_the_next_run_at_once(tmp_path):
     model = make()
     backup = callbacks.BackupAndRestore(tmp_path, delete_checkpoint=False)
