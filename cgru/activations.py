@@ -6,10 +6,12 @@ the gradient with respect to it back to x.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from cgru import _checks, _kernels
 from cgru._configs import Configurable
@@ -114,21 +116,124 @@ def _same(x: np.ndarray) -> np.ndarray:
     return x
 
 
+def _log_softmax(x: np.ndarray) -> np.ndarray:
+    shifted = x - x.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def _gelu(x: np.ndarray) -> np.ndarray:
+    return x * _normal(x)
+
+
+def _normal(x: np.ndarray) -> np.ndarray:
+    """The distribution function of the normal distribution."""
+    return special.ndtr(x).astype(x.dtype, copy=False)
+
+
+def _gelu_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    density = np.exp(-np.square(x) / 2) * x.dtype.type(1 / math.sqrt(2 * math.pi))
+    return dy * (_normal(x) + x * density)
+
+
+def _mish_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    t = tanh(_softplus(x))
+    return dy * (t + x * (1 - t * t) * sigmoid(x))
+
+
+def _sparsemax(x: np.ndarray) -> np.ndarray:
+    """The nearest point of the simplex (Martins and Astudillo 2016)."""
+    ordered = -np.sort(-x, axis=-1)
+    sums = ordered.cumsum(axis=-1)
+    places = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
+    count = (1 + places * ordered > sums).sum(axis=-1, keepdims=True)
+    threshold = (np.take_along_axis(sums, count - 1, axis=-1) - 1) / count.astype(x.dtype)
+    return np.maximum(x - threshold, 0)
+
+
+def _sparsemax_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    kept = y > 0
+    mean = (dy * kept).sum(axis=-1, keepdims=True) / kept.sum(axis=-1, keepdims=True)
+    return (kept * (dy - mean)).astype(dy.dtype, copy=False)
+
+
+def _pieces(
+    name: str,
+    function: Callable[[np.ndarray], np.ndarray],
+    slope: Callable[[np.ndarray], np.ndarray],
+) -> Activation:
+    """An activation of its derivative at x."""
+
+    def gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return (dy * slope(x)).astype(dy.dtype, copy=False)
+
+    def value(x: np.ndarray) -> np.ndarray:
+        return function(x).astype(x.dtype, copy=False)
+
+    return Activation(value, gradient, name)
+
+
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+
 linear = _Linear()
 sigmoid = Activation(_by_kernel(_kernels.sigmoid), lambda dy, x, y: dy * y * (1 - y), "sigmoid")
 tanh = Activation(_by_kernel(_kernels.tanh), lambda dy, x, y: dy * (1 - y * y), "tanh")
 softmax = Activation(_softmax, _softmax_gradient, "softmax")
+log_softmax = Activation(
+    _log_softmax,
+    lambda dy, x, y: dy - np.exp(y) * dy.sum(axis=-1, keepdims=True),
+    "log_softmax",
+)
+sparsemax = Activation(_sparsemax, _sparsemax_gradient, "sparsemax")
 relu = Activation(lambda x: np.maximum(x, 0), lambda dy, x, y: dy * (x > 0), "relu")
+relu6 = _pieces("relu6", lambda x: np.clip(x, 0, 6), lambda x: (x > 0) & (x < 6))
+leaky_relu = _pieces(
+    "leaky_relu", lambda x: np.where(x >= 0, x, 0.2 * x), lambda x: np.where(x >= 0, 1, 0.2)
+)
 elu = Activation(_elu, lambda dy, x, y: dy * np.where(x > 0, 1, y + 1), "elu")
+selu = _pieces(
+    "selu",
+    lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
+    lambda x: SELU_SCALE * np.where(x > 0, 1, SELU_ALPHA * np.exp(np.minimum(x, 0))),
+)
+celu = Activation(_elu, lambda dy, x, y: dy * np.where(x > 0, 1, y + 1), "celu")
+gelu = Activation(_gelu, _gelu_gradient, "gelu")
 softplus = Activation(_softplus, lambda dy, x, y: dy * sigmoid(x), "softplus")
 softsign = Activation(
     lambda x: x / (1 + np.abs(x)), lambda dy, x, y: dy * np.square(1 - np.abs(y)), "softsign"
 )
+squareplus = _pieces(
+    "squareplus",
+    lambda x: (x + np.sqrt(np.square(x) + 4)) / 2,
+    lambda x: (1 + x / np.sqrt(np.square(x) + 4)) / 2,
+)
 silu = Activation(lambda x: x * sigmoid(x), _silu_gradient, "silu")
+mish = Activation(lambda x: x * tanh(_softplus(x)), _mish_gradient, "mish")
+log_sigmoid = Activation(lambda x: -_softplus(-x), lambda dy, x, y: dy * sigmoid(-x), "log_sigmoid")
 hard_sigmoid = Activation(
     lambda x: np.clip(x / 6 + x.dtype.type(0.5), 0, 1),
     lambda dy, x, y: dy * (np.abs(x) < 3) / 6,
     "hard_sigmoid",
+)
+hard_silu = _pieces(
+    "hard_silu",
+    lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
+    lambda x: np.clip(x / 6 + 0.5, 0, 1) + x * (np.abs(x) < 3) / 6,
+)
+hard_tanh = _pieces("hard_tanh", lambda x: np.clip(x, -1, 1), lambda x: np.abs(x) < 1)
+hard_shrink = _pieces("hard_shrink", lambda x: x * (np.abs(x) > 0.5), lambda x: np.abs(x) > 0.5)
+soft_shrink = _pieces(
+    "soft_shrink",
+    lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    lambda x: np.abs(x) > 0.5,
+)
+tanh_shrink = Activation(lambda x: x - tanh(x), lambda dy, x, y: dy * tanh(x) ** 2, "tanh_shrink")
+sparse_plus = _pieces(
+    "sparse_plus",
+    lambda x: np.where(x <= -1, 0, np.where(x < 1, np.square(x + 1) / 4, x)),
+    lambda x: np.clip((x + 1) / 2, 0, 1),
+)
+sparse_sigmoid = _pieces(
+    "sparse_sigmoid", lambda x: np.clip((x + 1) / 2, 0, 1), lambda x: (np.abs(x) < 1) / 2
 )
 exponential = Activation(np.exp, lambda dy, x, y: dy * y, "exponential")
 
@@ -137,17 +242,35 @@ _BUILT_IN = (
     sigmoid,
     tanh,
     softmax,
+    log_softmax,
+    sparsemax,
     relu,
+    relu6,
+    leaky_relu,
     elu,
+    selu,
+    celu,
+    gelu,
     softplus,
     softsign,
+    squareplus,
     silu,
+    mish,
+    log_sigmoid,
     hard_sigmoid,
+    hard_silu,
+    hard_tanh,
+    hard_shrink,
+    soft_shrink,
+    tanh_shrink,
+    sparse_plus,
+    sparse_sigmoid,
     exponential,
 )
+swish, hard_swish = silu, hard_silu
 _NAMES: dict[str, Callable[[], Activation]] = {
     activation.name: (lambda activation=activation: activation) for activation in _BUILT_IN
-} | {"swish": lambda: silu}
+} | {"swish": lambda: silu, "hard_swish": lambda: hard_silu}
 
 
 def get(identifier: Any, argument: str = "activation") -> Activation:

@@ -421,6 +421,71 @@ def test_checkpoints_of_whole_models(tmp_path):
         model.fit(x, y, callbacks=[callbacks.ModelCheckpoint(tmp_path / "{val_loss}")])
 
 
+# ---- TensorBoard ----
+
+
+def scalars(folder):
+    """What the event files of a folder hold: values by name and step."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    found = {}
+    for path in folder.glob("events*"):
+        content = path.read_bytes()
+        while content:
+            size = int.from_bytes(content[:8], "little")
+            event = event_pb2.Event.FromString(content[12 : 12 + size])
+            content = content[16 + size :]
+            for value in event.summary.value:
+                found[value.tag, event.step] = value.simple_value
+    return found
+
+
+def test_tensorboard(tmp_path):
+    pytest.importorskip("tensorboardX")
+    model = make(optimizer=cgru.optimizers.SGD(0.5))
+    epoch_alone = callbacks.TensorBoard(tmp_path / "a")
+    every_second = callbacks.TensorBoard(tmp_path / "b", update_freq=2)
+    batches = []
+    watch = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(logs))
+    history = run(model, 2, watch, epoch_alone, every_second).history
+    expected = {
+        (f"epoch_{name}", epoch): history[name][epoch]
+        for name in ("loss", "mae")
+        for epoch in (0, 1)
+    }
+    expected |= {("epoch_learning_rate", 0): 0.5, ("epoch_learning_rate", 1): 0.5}
+    assert scalars(tmp_path / "a" / "train") == pytest.approx(expected)
+    for step in (2, 4, 6):
+        for name, value in batches[step - 1].items():
+            expected[f"batch_{name}", step] = value
+    assert scalars(tmp_path / "b" / "train") == pytest.approx(expected)
+    validation = scalars(tmp_path / "a" / "validation")
+    for epoch in (0, 1):
+        for name in ("loss", "mae"):
+            figure = pytest.approx(history[f"val_{name}"][epoch])
+            assert validation[f"epoch_{name}", epoch] == figure
+
+
+def test_tensorboard_of_evaluations(tmp_path):
+    pytest.importorskip("tensorboardX")
+    model = make()
+    board = callbacks.TensorBoard(tmp_path)
+    run(model, 2, board)
+    assert ("evaluation_loss_vs_iterations", 6) in scalars(tmp_path / "validation")
+    loss, _ = model.evaluate(*data(), callbacks=[callbacks.TensorBoard(tmp_path / "own")])
+    found = scalars(tmp_path / "own" / "validation")
+    assert found["evaluation_loss_vs_iterations", 6] == pytest.approx(loss)
+
+
+def test_what_tensorboard_does_not_write(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="histogram_freq: expected 0, for only scalars"):
+        callbacks.TensorBoard(tmp_path, histogram_freq=1)
+    with pytest.raises(ValueError, match="update_freq: expected 'epoch' or an integer"):
+        callbacks.TensorBoard(tmp_path, update_freq="day")
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(ImportError, match=r"pip install cgru\[tensorboard\]"):
+        callbacks.TensorBoard(tmp_path)
+
+
 # ---- Going on after an interruption ----
 
 

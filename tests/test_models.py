@@ -306,11 +306,12 @@ def test_graphs_that_cannot_be(rng):
         cgru.Model(a, layers.Dense(1)(b))
     with pytest.raises(ValueError, match="expected what Input"):
         cgru.Model(np.zeros(3), layers.Dense(1)(a))
+    h = layers.Dense(1)(a)
     with pytest.raises(ValueError, match=r"expected what Input\(\) returned"):
-        h = layers.Dense(1)(a)
         cgru.Model(h, layers.Dense(1)(h))
+    same = cgru.Input((3,), name="a")
     with pytest.raises(ValueError, match="different names"):
-        cgru.Model([a, cgru.Input((3,), name="a")], layers.Dense(1)(a))
+        cgru.Model([a, same], h)
     model = cgru.Model([a, b], layers.Dense(1)(layers.Add()([a, b])))
     x = rng.standard_normal((4, 3))
     with pytest.raises(ValueError, match=r"x: expected a list of 2 arrays, for \['a', 'b'\]"):

@@ -52,7 +52,7 @@ ORDER = [
     ["callbacks.base"],
     ["callbacks.monitors", "callbacks.records", "callbacks.steering"],
     ["callbacks.checkpoint", "callbacks.container"],
-    ["callbacks.backup"],
+    ["callbacks.backup", "callbacks.tensorboard"],
     ["losses.base"],
     ["losses.regression"],
     ["losses.classification"],

@@ -7,6 +7,7 @@ from cgru.callbacks.container import CallbackList
 from cgru.callbacks.monitors import EarlyStopping, MonitorCallback, ReduceLROnPlateau
 from cgru.callbacks.records import CSVLogger, History, ProgbarLogger
 from cgru.callbacks.steering import LearningRateScheduler, TerminateOnNaN
+from cgru.callbacks.tensorboard import TensorBoard
 
 __all__ = [
     "BackupAndRestore",
@@ -22,5 +23,6 @@ __all__ = [
     "MonitorCallback",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -121,10 +121,10 @@ class ModelCheckpoint(MonitorCallback):
         return better
 
 
-def frequency(value: Any) -> Any:
-    """How often to save: "epoch", or a number of batches."""
+def frequency(value: Any, argument: str = "save_freq") -> Any:
+    """How often to act: "epoch", or a number of batches."""
     if value == "epoch":
         return value
     if isinstance(value, str):
-        raise ValueError(f"save_freq: expected 'epoch' or an integer, got {value!r}")
-    return _checks.integer("save_freq", value, 1)
+        raise ValueError(f"{argument}: expected 'epoch' or an integer, got {value!r}")
+    return _checks.integer(argument, value, 1)

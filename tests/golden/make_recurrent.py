@@ -31,7 +31,6 @@ CASES = {
     "zero_last": ("GRU", {"zero_output_for_mask": True}, "mask"),
     "zero_back": ("GRU", {"zero_output_for_mask": True, "go_backwards": True}, "mask state"),
     "unroll": ("GRU", {"unroll": True, "implementation": 1}, ""),
-    "activity": ("GRU", {"activity_regularizer": "l2", "return_sequences": True}, ""),
     **{f"activation_{name}": ("GRU", {"activation": name}, "") for name in ACTIVATIONS},
     "recurrent_activation": ("GRU", {"recurrent_activation": "hard_sigmoid"}, "mask"),
     **{

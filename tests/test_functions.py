@@ -1,0 +1,84 @@
+"""Activations, constraints and regularizers: the values of Keras, and gradients."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numeric import check_gradient
+
+from cgru import activations, constraints, regularizers
+
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+from make_activations import CONSTRAINTS, NAMES, PATH, REGULARIZERS
+
+GOLDEN = np.load(PATH)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activations(rng, name):
+    activation = activations.get(name)
+    x, dy = GOLDEN["x"], GOLDEN["dy"]
+    with np.errstate(over="ignore"):
+        y, backward = activation.forward(x)
+        dx = backward(dy)
+    assert y.dtype == dx.dtype == np.float32
+    np.testing.assert_allclose(y, GOLDEN[f"{name}/y"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(dx, GOLDEN[f"{name}/dx"], rtol=1e-4, atol=1e-5)
+    x = rng.standard_normal((4, 5)) * 2
+    dy = rng.standard_normal(x.shape)
+    y, backward = activation.forward(x)
+    assert y.dtype == np.float64
+    check_gradient(lambda: float((activation(x) * dy).sum()), x, backward(dy), rng)
+    assert activation.serialized() == activation.name
+
+
+def test_sparsemax_is_the_nearest_point_of_the_simplex(rng):
+    """Not against Keras, whose values do not always sum up to 1."""
+    x = rng.standard_normal((50, 6))
+    y, backward = activations.sparsemax.forward(x)
+    assert (y >= 0).all()
+    np.testing.assert_allclose(y.sum(axis=-1), 1)
+    for other in rng.dirichlet(np.ones(6), 200):
+        assert (np.square(x - y).sum(axis=-1) <= np.square(x - other).sum(axis=-1)).all()
+    dy = rng.standard_normal(x.shape)
+    check_gradient(lambda: float((activations.sparsemax(x) * dy).sum()), x, backward(dy), rng)
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_constraints(name):
+    cls, options = CONSTRAINTS[name]
+    constraint = getattr(constraints, cls)(**options)
+    w = constraint(GOLDEN["x"])
+    assert w.dtype == np.float32
+    np.testing.assert_allclose(w, GOLDEN[f"{name}/w"], rtol=1e-5, atol=1e-6)
+    assert type(constraint).from_config(constraint.get_config()).get_config() == (
+        constraint.get_config()
+    )
+
+
+@pytest.mark.parametrize("name", REGULARIZERS)
+def test_regularizers(rng, name):
+    cls, options = REGULARIZERS[name]
+    regularizer = getattr(regularizers, cls)(**options)
+    value, grad = regularizer.forward(GOLDEN["x"][2:])  # without 0
+    assert grad.dtype == np.float32
+    assert value == pytest.approx(float(GOLDEN[f"{name}/value"]), rel=1e-5)
+    np.testing.assert_allclose(grad, GOLDEN[f"{name}/grad"], rtol=1e-4, atol=1e-6)
+    x = rng.standard_normal((4, 5))
+    _, grad = regularizer.forward(x)
+    check_gradient(lambda: regularizer.forward(x)[0], x, grad, rng)
+    assert regularizer.get_config().keys() == {"L1": {"l1"}, "L2": {"l2"}}.get(
+        cls, regularizer.get_config().keys()
+    )
+
+
+def test_names():
+    assert regularizers.get("l1").get_config() == {"l1": 0.01}
+    assert regularizers.get("l1l2").get_config() == {"l1": 0.0, "l2": 0.0}
+    assert isinstance(constraints.get("max_norm"), constraints.MaxNorm)
+    assert regularizers.get(None) is constraints.get(None) is None
+    with pytest.raises(ValueError, match="kernel_constraint: unknown name 'norm'"):
+        constraints.get("norm", "kernel_constraint")
+    with pytest.raises(ValueError, match="l2: expected a number >= 0"):
+        regularizers.L2(-1)
