@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from cgru import _checks, _kernels
 from cgru._configs import Configurable
@@ -127,7 +126,9 @@ def _gelu(x: np.ndarray) -> np.ndarray:
 
 def _normal(x: np.ndarray) -> np.ndarray:
     """The distribution function of the normal distribution."""
-    return special.ndtr(x).astype(x.dtype, copy=False)
+    from scipy.special import ndtr  # not needed, so not imported, where nobody asks for it
+
+    return ndtr(x).astype(x.dtype, copy=False)
 
 
 def _gelu_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -1,0 +1,81 @@
+"""What Keras computes for metrics, into metrics.npz: after one batch and after two, and weighted.
+
+Run by hand, where Keras and JAX are: ``KERAS_BACKEND=jax python tests/golden/make_metrics.py``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+PATH = Path(__file__).with_name("metrics.npz")
+
+# name -> class, options, kind of targets and of predictions (see make_losses.py)
+CASES = {
+    "mse": ("MeanSquaredError", {}, "real", "real"),
+    "rmse": ("RootMeanSquaredError", {}, "real", "real"),
+    "mae": ("MeanAbsoluteError", {}, "real", "real"),
+    "mape": ("MeanAbsolutePercentageError", {}, "real", "real"),
+    "msle": ("MeanSquaredLogarithmicError", {}, "positive", "positive"),
+    "cosine": ("CosineSimilarity", {}, "real", "real"),
+    "logcosh": ("LogCoshError", {}, "real", "real"),
+    "poisson": ("Poisson", {}, "positive", "positive"),
+    "kld": ("KLDivergence", {}, "simplex", "simplex"),
+    "hinge": ("Hinge", {}, "binary", "real"),
+    "squared_hinge": ("SquaredHinge", {}, "binary", "real"),
+    "categorical_hinge": ("CategoricalHinge", {}, "onehot", "real"),
+    "bce": ("BinaryCrossentropy", {"label_smoothing": 0.1}, "binary", "probability"),
+    "cce": ("CategoricalCrossentropy", {"from_logits": True}, "onehot", "real"),
+    "scce": ("SparseCategoricalCrossentropy", {}, "label", "simplex"),
+    "binary_accuracy": ("BinaryAccuracy", {"threshold": 0.6}, "binary", "probability"),
+    "categorical_accuracy": ("CategoricalAccuracy", {}, "onehot", "simplex"),
+    "sparse_accuracy": ("SparseCategoricalAccuracy", {}, "label", "simplex"),
+    "top_2": ("TopKCategoricalAccuracy", {"k": 2}, "onehot", "simplex"),
+    "sparse_top_3": ("SparseTopKCategoricalAccuracy", {"k": 3}, "label", "simplex"),
+    "precision": ("Precision", {}, "binary", "probability"),
+    "precisions": ("Precision", {"thresholds": [0.3, 0.7]}, "binary", "probability"),
+    "recall": ("Recall", {"thresholds": 0.4}, "binary", "probability"),
+    "tp": ("TruePositives", {}, "binary", "probability"),
+    "fp": ("FalsePositives", {}, "binary", "probability"),
+    "tn": ("TrueNegatives", {}, "binary", "probability"),
+    "fn": ("FalseNegatives", {}, "binary", "probability"),
+    "roc": ("AUC", {}, "binary", "probability"),
+    "roc_logits": ("AUC", {"from_logits": True, "num_thresholds": 50}, "binary", "real"),
+    "pr": ("AUC", {"curve": "PR"}, "binary", "probability"),
+    "f1": ("F1Score", {"threshold": 0.5}, "flat binary", "probability"),
+    "f1_macro": ("F1Score", {"average": "macro"}, "flat onehot", "simplex"),
+    "fbeta": ("FBetaScore", {"beta": 2.0, "average": "weighted"}, "flat onehot", "simplex"),
+    "f1_micro": ("F1Score", {"average": "micro", "threshold": 0.5}, "flat binary", "probability"),
+    "r2": ("R2Score", {}, "flat real", "real"),
+}
+
+
+def main():
+    import keras
+    from make_losses import draw
+
+    rng = np.random.default_rng(1)
+    stored = {}
+    for name, (cls, options, kind_true, kind_pred) in CASES.items():
+        metrics = [getattr(keras.metrics, cls)(**options) for _ in range(2)]
+        for batch in range(2):
+            y_true = draw(kind_true.removeprefix("flat "), rng)
+            y_pred = draw(kind_pred, rng).astype("f4")
+            weight = rng.random(y_pred.shape[:2]).astype("f4")
+            if kind_true != "label":
+                y_true = y_true.astype("f4")
+            if kind_true.startswith("flat"):
+                y_true, y_pred, weight = y_true[:, 0], y_pred[:, 0], weight[:, 0]
+            for metric, given in zip(metrics, (None, weight), strict=True):
+                if metric is metrics[1] and name.startswith(("f1", "fbeta")):
+                    continue
+                metric.update_state(y_true, y_pred, sample_weight=given)
+                kind = "plain" if given is None else "weighted"
+                stored[f"{name}/{batch}/{kind}"] = np.asarray(metric.result())
+            for part, array in zip(("true", "pred", "w"), (y_true, y_pred, weight), strict=True):
+                stored[f"{name}/{batch}/{part}"] = array
+    np.savez_compressed(PATH, **stored)
+    print(PATH, PATH.stat().st_size, "bytes, Keras", keras.__version__)
+
+
+if __name__ == "__main__":
+    main()
