@@ -45,7 +45,8 @@ class Configurable:
         -------
         dict
         """
-        names = [name for name in arguments(type(self)) if name not in self.unconfigured]
+        cls: type = type(self)
+        names = [name for name in arguments(cls) if name not in self.unconfigured]
         return {name: serialize(getattr(self, name)) for name in names}
 
     def serialized(self) -> Any:
@@ -75,7 +76,7 @@ def arguments(cls: type) -> tuple[str, ...]:
     for base in cls.__mro__:
         if "__init__" not in vars(base) or base is object:
             continue
-        parameters = list(inspect.signature(base.__init__).parameters.values())[1:]
+        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
         names = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
         found |= dict.fromkeys(names)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):

@@ -229,7 +229,7 @@ def _sequence_targets(
         return target, weight
     steps = _steps(model, "y", y, x)
     shape = (len(steps.values), *model.checked_output_shape(x.shape)[2:])
-    target = Sequences(loss.prepare(steps.values, shape, model._dtype), x.lengths)
+    targets = Sequences(loss.prepare(steps.values, shape, model._dtype), x.lengths)
     if weight is not None:
         if np.ndim(weight) == 1 and _lengths(weight) is None and np.isscalar(weight[0]):
             weight = _checks.floats("sample_weight", weight, model._dtype)
@@ -237,7 +237,7 @@ def _sequence_targets(
         else:
             values = _steps(model, "sample_weight", weight, x).values
             weight = Sequences(_checks.floats("sample_weight", values, model._dtype), x.lengths)
-    return target, weight
+    return targets, weight
 
 
 def _steps(model: Trainer, argument: str, value: Any, x: Sequences) -> Sequences:

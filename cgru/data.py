@@ -64,7 +64,7 @@ class Batch(NamedTuple):
     mask: np.ndarray | None = None
 
     @property
-    def count(self) -> int:
+    def samples(self) -> int:
         """The number of samples."""
         return len(self.x[0]) if isinstance(self.x, list) else len(self.x)
 
@@ -102,11 +102,11 @@ class ArrayBatches:
         self.shuffle = shuffle
 
     def __len__(self) -> int:
-        return -(-self.data.count // self.batch_size)
+        return -(-self.data.samples // self.batch_size)
 
     def parts(self) -> Iterator[Any]:
         """What to take for each batch: indices, or a slice."""
-        count, size = self.data.count, self.batch_size
+        count, size = self.data.samples, self.batch_size
         random = _random.generator() if self.shuffle else None
         order = None if random is None else random.permutation(count)
         parts: list[Any] = [slice(i, min(i + size, count)) for i in range(0, count, size)]

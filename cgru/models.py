@@ -331,7 +331,8 @@ class Sequential(Model):
                 "dtype: the input and all layers of a model must have one dtype, got "
                 f"{self.dtype} and, for {layer.name}, {layer.dtype}"
             )
-        shape = self._built_for or (self._input and self._input.shape)
+        described = None if self._input is None else self._input.shape
+        shape = self._built_for or described
         if shape is not None:
             for earlier in self.layers:
                 shape = _single(earlier, shape)

@@ -69,6 +69,10 @@ class Objective:
             return [make(item) for item in value]
         return [make(value) for _ in self.names]
 
+    def all_metrics(self) -> list[metrics.Metric]:
+        """The metrics of all outputs."""
+        return [metric for group in [*self.metrics, *self.weighted] for metric in group]
+
     def _result_names(self) -> list[str]:
         if not self.several:
             return ["loss", *(m.name for m in [*self.metrics[0], *self.weighted[0]])]
@@ -112,7 +116,8 @@ class Objective:
             if weight != 1:
                 value, dy = value * weight, dy * dy.dtype.type(weight)
             return value, [value], dy
-        values, grads = [], []
+        values: list[float] = []
+        grads: list[Any] = []
         total = 0.0
         weights = batch.sample_weight or [None] * len(self.names)
         for place, (loss, weight) in enumerate(zip(self.losses, self.weights, strict=True)):
@@ -145,16 +150,12 @@ class Tracker:
         self.totals = [0.0] * (1 + len(objective.names))
         self.count = 0
         if objective.has_metrics:
-            for metric in self._all():
+            for metric in objective.all_metrics():
                 metric.reset_state()
-
-    def _all(self) -> list[metrics.Metric]:
-        groups = [*self.objective.metrics, *self.objective.weighted]
-        return [metric for group in groups for metric in group]
 
     def update(self, batch: Batch, loss: float, parts: list[float], y_pred: Any, mask: Any) -> None:
         """Take a batch into account: its loss, those of its outputs, and its predictions."""
-        objective, count = self.objective, batch.count
+        objective, count = self.objective, batch.samples
         self.count += count
         self.totals[0] += loss * count
         if objective.several:
@@ -194,7 +195,7 @@ class Tracker:
     def get_state(self) -> dict[str, np.ndarray]:
         """What was counted so far, as arrays by name."""
         state = {"totals": np.array(self.totals), "count": np.array(self.count)}
-        for place, metric in enumerate(self._all()):
+        for place, metric in enumerate(self.objective.all_metrics()):
             for name, value in _numbers(metric).items():
                 state[f"metric_{place}/{name}"] = np.array(value)
         return state
@@ -203,7 +204,7 @@ class Tracker:
         """Go on from what `get_state` gave."""
         self.totals = [float(value) for value in state["totals"]]
         self.count = int(state["count"])
-        for place, metric in enumerate(self._all()):
+        for place, metric in enumerate(self.objective.all_metrics()):
             for name, value in _numbers(metric).items():
                 stored = state[f"metric_{place}/{name}"]
                 plain = isinstance(value, (int, float))

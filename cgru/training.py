@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import itertools
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from cgru import _checks, _door, _kernels, optimizers, truncated
+from cgru import _checks, _door, _kernels, metrics, optimizers, truncated
 from cgru.callbacks import Callback, CallbackList, History, Logs
 from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences
 from cgru.layers.graph import Graph
@@ -30,10 +31,28 @@ class Trainer(Graph):
     history: History | None = None
     optimizer: optimizers.Optimizer | None = None
     objective: Objective | None = None
-    input_names: list[str]
-    output_names: list[str]
-    input_shape: Any
-    stateful: bool
+
+    # Each model has its own of these.
+
+    @property
+    @abstractmethod
+    def input_names(self) -> list[str]:
+        """The names of the inputs."""
+
+    @property
+    @abstractmethod
+    def output_names(self) -> list[str]:
+        """The names of the outputs."""
+
+    @property
+    @abstractmethod
+    def input_shape(self) -> Any:
+        """The shape of the input, or a list of the shapes of several."""
+
+    @property
+    @abstractmethod
+    def stateful(self) -> bool:
+        """Whether a layer carries its state from batch to batch."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -186,6 +205,11 @@ class Trainer(Graph):
         return self._compiled_with["loss"] if self.compiled else None
 
     @property
+    def metrics(self) -> list[metrics.Metric]:
+        """The metrics of all outputs."""
+        return [] if self.objective is None else self.objective.all_metrics()
+
+    @property
     def metrics_names(self) -> list[str]:
         """The names of what `evaluate` returns."""
         return ["loss"] if self.objective is None else self.objective.result_names
@@ -308,10 +332,10 @@ class Trainer(Graph):
         else:
             data = door(x, y, sample_weight, class_weight, lengths)
             if split:
-                cut = min(int(data.count * (1 - split)), data.count - 1)
+                cut = min(int(data.samples * (1 - split)), data.samples - 1)
                 if cut == 0:
                     raise ValueError(
-                        f"validation_split: {split} of {data.count} samples leaves none to train on"
+                        f"validation_split: {split} of {data.samples} samples leaves none to train on"
                     )
                 validation = self._array_batches(
                     data.take(slice(cut, None)), validation_batch_size or batch_size
@@ -374,6 +398,8 @@ class Trainer(Graph):
                 logs = self.tracker.logs()
                 for call in end:
                     call(step, logs)
+                if self.stop_training:
+                    break
         return self.tracker.logs()
 
     def _train_step(
@@ -587,7 +613,7 @@ class Trainer(Graph):
             y, _ = self._predict(batch)
             found = list(y) if self.returns_several else [y]
             if not outputs:
-                outputs = [_room(data.count, array, batch) for array in found]
+                outputs = [_room(data.samples, array, batch) for array in found]
             for output, array in zip(outputs, found, strict=True):
                 if isinstance(output, list):
                     for place, row, length in zip(part, array, data.x.lengths[part], strict=True):
@@ -626,7 +652,8 @@ class Trainer(Graph):
         reset_mask : array_like of bool, shape (batch,), optional
             As in `train_on_batch`.
         """
-        inputs, mask = self._inputs(x), None
+        inputs: Any = self._inputs(x)
+        mask = None
         if isinstance(inputs, Sequences):
             inputs, mask = inputs.padded(), inputs.mask()
         if reset_mask is not None:
@@ -667,7 +694,7 @@ class Trainer(Graph):
         if batch_size is None:
             shape = self.input_shape[0] if self.takes_several else self.input_shape
             batch_size = shape[0] or 32
-        size, count = _checks.integer("batch_size", batch_size, 1), data.count
+        size, count = _checks.integer("batch_size", batch_size, 1), data.samples
         if self.stateful and count > size and count % size:
             raise ValueError(
                 f"batch_size: a stateful model needs batches of one size, got {count} samples in "

@@ -48,7 +48,8 @@ class Chunks:
     @contextlib.contextmanager
     def _carrying(self) -> Iterator[None]:
         """Recurrent layers carry their states from one chunk to the next."""
-        layers = [layer for layer in self.model.inner_layers() if hasattr(layer, "stateful")]
+        inner: Iterator[Any] = self.model.inner_layers()
+        layers = [layer for layer in inner if hasattr(layer, "stateful")]
         before = [(layer, layer.stateful) for layer in layers if not layer.sublayers()]
         for layer, _ in before:
             layer.stateful = True

@@ -119,8 +119,8 @@ def plain_sequence(
             )
         used = True
         dx = np.empty_like(x) if needs_input_grad else None
-        counts = layer.trainable and layer.bias is not None
-        dbias = layer.bias.grad if counts else np.zeros(bias_shape, dtype)
+        counted = layer.bias if layer.trainable else None
+        dbias = np.zeros(bias_shape, dtype) if counted is None else counted.grad
         _kernels.gru_backward(
             x,
             kernel._value,

@@ -14,7 +14,7 @@ import numpy as np
 from cgru import _checks, config, constraints, initializers, regularizers
 from cgru._configs import Configurable
 from cgru.layers import symbolic
-from cgru.layers.symbolic import Shape
+from cgru.layers.symbolic import Shape as Shape
 from cgru.variables import Variable, structure
 
 Backward = Callable[..., Any]
@@ -138,7 +138,7 @@ class Layer(Configurable):
         """Make the weights for inputs of `input_shape` (its first entry, the batch, is None)."""
         self.built = True
 
-    def forward(self, x: np.ndarray) -> tuple[Any, Backward]:
+    def forward(self, x: Any) -> tuple[Any, Backward]:
         """The output for x, and the function that takes a gradient back."""
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
@@ -146,7 +146,7 @@ class Layer(Configurable):
         """The shape of the output for inputs of `input_shape`: the same, unless overridden."""
         return input_shape
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    def compute_mask(self, x: Any, mask: Any) -> Any:
         """The mask of the output: that of the input, unless overridden."""
         return mask
 
@@ -205,15 +205,16 @@ class Layer(Configurable):
         self.check_input(input_shape)
         if not self.built:
             if self.takes_several:
-                self.build([(None, *shape[1:]) for shape in input_shape])
+                shapes: Any = [(None, *shape[1:]) for shape in input_shape]
+                self.build(shapes)
             else:
                 self.build((None, *input_shape[1:]))
 
-    def run(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
+    def run(self, x: Any, context: dict[str, Any]) -> tuple[Any, Backward]:
         """`forward`, with that part of `context` which it names."""
         return self.forward(x)  # each subclass has its own, made for its forward
 
-    def _run_regularized(self, x: np.ndarray, context: dict[str, Any]) -> tuple[Any, Backward]:
+    def _run_regularized(self, x: Any, context: dict[str, Any]) -> tuple[Any, Backward]:
         """`run`, and the penalty on its output, for each sample, as in Keras."""
         y, backward = type(self).run(self, x, context)
         assert self.activity_regularizer is not None
@@ -419,7 +420,8 @@ def _checked_build(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape]
 
     @functools.wraps(build)
     def checked(self: Layer, input_shape: Shape) -> None:
-        shape = list(map(tuple, input_shape)) if self.takes_several else tuple(input_shape)
+        several: Any = input_shape
+        shape: Any = [tuple(one) for one in several] if self.takes_several else tuple(input_shape)
         self.check_input(shape)
         build(self, shape)
         self.built = True

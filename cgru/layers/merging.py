@@ -122,8 +122,9 @@ class Multiply(Merge):
             for item, v in zip(x, valid, strict=True)
         ]
         everywhere = None
-        if all(v is not None for v in valid):
-            everywhere = np.logical_or.reduce(valid)
+        known = [v for v in valid if v is not None]
+        if len(known) == len(valid):
+            everywhere = np.logical_or.reduce(known)
         y = factors[0]
         for factor in factors[1:]:
             y = y * factor
@@ -147,7 +148,7 @@ class Multiply(Merge):
 class _Extremum(Merge):
     """The larger or smaller of inputs; where one is masked, the other."""
 
-    better: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    better: Callable[..., Any]
 
     def merge(self, x: list[np.ndarray], masks: Sequence[Any]) -> tuple[np.ndarray, Backward]:
         shape = np.broadcast_shapes(*(item.shape for item in x))

@@ -69,7 +69,8 @@ class Bidirectional(Layer):
             self.backward_layer: Any = _copy(layer, "backward_", go_backwards=True)
         else:
             self.backward_layer = backward_layer
-        first, second = self.forward_layer, self.backward_layer
+        first: Any = self.forward_layer
+        second: Any = self.backward_layer
         if first.go_backwards == second.go_backwards:
             raise ValueError(
                 "backward_layer: expected the other go_backwards than that of layer, got "
@@ -162,7 +163,7 @@ class Bidirectional(Layer):
             if dother is not None and self.return_sequences:
                 dother = dother[:, ::-1]
             count = len(states)
-            grads = []
+            grads: list[Any] = []
             for run_back, d, ds in (
                 (first_backward, doutput, dstates[:count]),
                 (second_backward, dother, dstates[count:]),
@@ -224,7 +225,7 @@ def _merge(mode: str | None, a: np.ndarray, b: np.ndarray) -> tuple[tuple[Any, .
     def scale(dy: list[Any]) -> tuple[Any, Any]:
         if dy[0] is None:
             return None, None
-        return tuple((dy[0] * f).astype(a.dtype, copy=False) for f in factors)  # type: ignore[return-value]
+        return tuple((dy[0] * f).astype(a.dtype, copy=False) for f in factors)
 
     return (merged,), scale
 

@@ -22,6 +22,8 @@ class Accuracy(Metric):
     0.6667
     """
 
+    _direction = "up"
+
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return aligned(y_true, y_pred) == y_pred
 
@@ -43,6 +45,8 @@ class BinaryAccuracy(Metric):
     0.5
     """
 
+    _direction = "up"
+
     def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
         super().__init__(name)
         self.threshold = _checks.real("threshold", threshold)
@@ -62,6 +66,8 @@ class CategoricalAccuracy(Metric):
     0.5
     """
 
+    _direction = "up"
+
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return aligned(y_true, y_pred).argmax(axis=-1) == y_pred.argmax(axis=-1)
 
@@ -77,6 +83,8 @@ class SparseCategoricalAccuracy(Metric):
     0.5
     """
 
+    _direction = "up"
+
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         if y_true.shape == (*y_pred.shape[:-1], 1):
             y_true = y_true[..., 0]
@@ -90,6 +98,8 @@ class SparseCategoricalAccuracy(Metric):
 
 class FittingAccuracy(Metric):
     """What ``"accuracy"`` stands for: the accuracy that fits the shapes, as in Keras."""
+
+    _direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         if y_pred.shape[-1] == 1:
@@ -117,6 +127,8 @@ class TopKCategoricalAccuracy(Metric):
     1.0
     """
 
+    _direction = "up"
+
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy") -> None:
         super().__init__(name)
         self.k = _checks.integer("k", k, 1)
@@ -140,6 +152,8 @@ class SparseTopKCategoricalAccuracy(Metric):
     >>> metric.result()
     1.0
     """
+
+    _direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy") -> None:
         super().__init__(name)

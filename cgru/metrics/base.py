@@ -22,6 +22,9 @@ class Metric(Configurable):
     1.0
     """
 
+    # Whether "up" or "down" is better, where that is known: for callbacks that watch it.
+    _direction: str | None = None
+
     def __init__(self, name: str | None = None) -> None:
         self.name = name or _checks.snake_case(type(self).__name__)
         self.reset_state()

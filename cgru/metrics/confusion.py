@@ -71,6 +71,8 @@ class TruePositives(_Confusion):
     1.0
     """
 
+    _direction = "up"
+
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
 
@@ -94,6 +96,8 @@ class FalsePositives(_Confusion):
     >>> metric.result()
     1.0
     """
+
+    _direction = "down"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -119,6 +123,8 @@ class TrueNegatives(_Confusion):
     1.0
     """
 
+    _direction = "up"
+
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
 
@@ -142,6 +148,8 @@ class FalseNegatives(_Confusion):
     >>> metric.result()
     1.0
     """
+
+    _direction = "down"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -167,6 +175,8 @@ class Precision(_Confusion):
     0.5
     """
 
+    _direction = "up"
+
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
 
@@ -190,6 +200,8 @@ class Recall(_Confusion):
     >>> metric.result()
     0.5
     """
+
+    _direction = "up"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -222,6 +234,8 @@ class AUC(_Confusion):
     """
 
     unconfigured = ("thresholds",)
+
+    _direction = "up"
 
     def __init__(
         self,
@@ -287,6 +301,8 @@ class FBetaScore(Metric):
     >>> metric.result().round(4)
     array([0.5556, 1.    ])
     """
+
+    _direction = "up"
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ class _OfLoss(Metric):
     """The mean of the values of a loss."""
 
     loss: losses.Loss
+    _direction = "down"
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name)
@@ -190,6 +191,7 @@ class CosineSimilarity(_OfLoss):
     """
 
     loss = losses.CosineSimilarity()
+    _direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return -super().values(y_true, y_pred)
@@ -289,6 +291,8 @@ class R2Score(Metric):
     >>> metric.result()
     1.0
     """
+
+    _direction = "up"
 
     def __init__(self, name: str | None = "r2_score") -> None:
         super().__init__(name)
