@@ -335,7 +335,8 @@ class Trainer(Graph):
                 cut = min(int(data.samples * (1 - split)), data.samples - 1)
                 if cut == 0:
                     raise ValueError(
-                        f"validation_split: {split} of {data.samples} samples leaves none to train on"
+                        f"validation_split: {split} of {data.samples} samples leaves none to train"
+                        " on"
                     )
                 validation = self._array_batches(
                     data.take(slice(cut, None)), validation_batch_size or batch_size
