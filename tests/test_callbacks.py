@@ -4,7 +4,6 @@ import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -12,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from processes import python
 
 import cgru
 from cgru import callbacks, layers
@@ -594,9 +594,7 @@ model = t.make(seed=99)
 t.run(model, 4, backup=t.callbacks.BackupAndRestore(sys.argv[1] + "/b"))
 t.cgru.saving.save_weights(model, sys.argv[1] + "/end")
 """
-    paths = [str(Path(__file__).parent), str(Path(cgru.__file__).parents[1]), *sys.path]
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], env=env, check=True)
+    python(code, tmp_path)
     model = make()
     cgru.saving.load_weights(model, tmp_path / "end")
     assert_same(model, straight)

@@ -4,11 +4,11 @@ import ast
 import inspect
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import python
 
 import cgru
 from cgru import _kernels
@@ -70,21 +70,6 @@ ORDER = [
     [""],
 ]
 LEVEL = {f"cgru.{m}".rstrip("."): i for i, row in enumerate(ORDER) for m in row}
-
-
-def python(code, **environment):
-    """Standard output of a fresh interpreter."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("CGRU")} | environment
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=PACKAGE.parent,  # the package under test, not one that lies in this directory
-        capture_output=True,
-        text=True,
-        env=env,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    return result.stdout.strip()
 
 
 def imports(path):

@@ -3,13 +3,12 @@
 import json
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
 import pytest
 import safetensors
+from processes import python
 from safetensors.numpy import load_file, save_file
 
 import cgru
@@ -417,5 +416,4 @@ def test_links_and_permissions(path, tmp_path):
 
 def test_saving_is_imported_when_it_is_used():
     code = "import sys, cgru; cgru.saving; assert not any('safetensors' in m for m in sys.modules)"
-    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code], check=True, env=env)
+    python(code)
