@@ -26,3 +26,14 @@ def test_digits_are_read_with_at_least_97_percent():
     results = runpy.run_path(str(EXAMPLES / "digits.py"))
     assert len(results["y_test"]) == 450
     assert results["accuracy"] >= 0.97
+
+
+@pytest.mark.parametrize(
+    "script", sorted((EXAMPLES / "keras").glob("*.py")), ids=lambda path: path.stem
+)
+def test_scripts_for_keras_run_with_another_import(script):
+    source = script.read_text()
+    assert "import keras\n" in source
+    source = source.replace("import keras\n", "import cgru as keras\n")
+    source = source.replace("from keras import", "from cgru import")
+    exec(compile(source, script.name, "exec"), {})
