@@ -124,6 +124,10 @@ class Masking(Layer):
     **kwargs
         As for `Layer`.
 
+    Notes
+    -----
+    Steps that are masked already stay so.  (In Keras the new mask takes the place of the old one.)
+
     Examples
     --------
     The second step is skipped:
@@ -143,7 +147,7 @@ class Masking(Layer):
 
     def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
         valid = (x != x.dtype.type(self.mask_value)).any(axis=-1)
-        # Sequences that were padded stay masked there, whatever the padding holds.
+        # Sequences that were padded stay masked in the padding, whatever it holds.
         return valid if mask is None else valid & mask
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:

@@ -48,7 +48,7 @@ def test_gru(rng, options, masked):
     x = rng.standard_normal((batch, time, features)).astype("f4")
     start = rng.standard_normal((batch, units)).astype("f4")
     mask = rng.integers(0, 2, (batch, time)).astype(bool) if masked else None
-    (y, last), backward = ours.forward(x, mask, start)
+    (y, last), backward = ours.forward(x, mask=mask, initial_state=[start])
     dy = rng.standard_normal(y.shape).astype("f4")
     dlast = rng.standard_normal(last.shape).astype("f4")
 
@@ -61,7 +61,7 @@ def test_gru(rng, options, masked):
     non_trainable = [v.value for v in theirs.non_trainable_variables]
     gradient = jax.value_and_grad(objective, argnums=(0, 1, 2), has_aux=True)
     (_, (their_y, their_last)), (dweights, their_dx, their_dstart) = gradient(weights, x, start)
-    dx, dstart = backward((dy, dlast))
+    dx, [dstart] = backward((dy, dlast))
     agree(y, their_y)
     agree(last, their_last)
     agree(dx, their_dx)

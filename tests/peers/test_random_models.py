@@ -30,6 +30,9 @@ units = st.integers(1, 4)
 booleans = st.booleans()
 activations = st.sampled_from(["linear", "tanh", "sigmoid", "relu", "softplus", "gelu", "selu"])
 regularizers = st.sampled_from([None, None, "l1", "l2", "l1l2"])
+# Outputs are often 0, where JAX says that the slope of abs is 1; here it is 0, as in TensorFlow and
+# PyTorch.  So no l1 on outputs.
+activity_regularizers = st.sampled_from([None, None, "l2"])
 
 
 def options(**strategies):
@@ -48,7 +51,7 @@ GRU = options(
     kernel_regularizer=regularizers,
     recurrent_regularizer=regularizers,
     bias_regularizer=regularizers,
-    activity_regularizer=regularizers,
+    activity_regularizer=activity_regularizers,
 )
 # Keras on JAX keeps the penalty of the last call of a layer only while it trains, and none of one
 # that is inside TimeDistributed; here all count.
@@ -59,7 +62,7 @@ DENSE = options(
     use_bias=booleans,
     kernel_regularizer=regularizers,
     bias_regularizer=regularizers,
-    activity_regularizer=regularizers,
+    activity_regularizer=activity_regularizers,
 )
 
 # What may follow [batch, time, features], with its options; and what may follow [batch, features].
@@ -74,7 +77,7 @@ ON_SEQUENCES = {
     ),
     "Masking": options(mask_value=st.sampled_from([0.0, 1.0])),
     "LayerNormalization": options(
-        center=booleans, scale=booleans, epsilon=st.sampled_from([1e-3, 1e-2])
+        center=booleans, scale=booleans, epsilon=st.sampled_from([0.1, 0.5])
     ),
     "BatchNormalization": options(center=booleans, scale=booleans),
     "Dropout": options(rate=st.sampled_from([0.0, 0.5])),
@@ -123,17 +126,12 @@ def stacks(draw):
         [("Embedding", {"output_dim": draw(units), "mask_zero": draw(booleans)})] if tokens else []
     )
     is_sequence = True
+    # A second mask replaces the first in Keras; here steps stay masked, as padding must.
+    may_mask = not any(chosen["mask_zero"] for _, chosen in stack)
     for _ in range(draw(st.integers(1, 5))):
         table = ON_SEQUENCES if is_sequence else ON_VECTORS
-        name = draw(
-            st.sampled_from(
-                [
-                    name
-                    for name in table
-                    if hasattr(cgru.layers, name) or name in ("Residual", "Branches", "Shared")
-                ]
-            )
-        )
+        name = draw(st.sampled_from([name for name in table if may_mask or name != "Masking"]))
+        may_mask = may_mask and name != "Masking"
         chosen = draw(table[name])
         stack.append((name, chosen))
         inner = chosen.get("layer", chosen)
@@ -202,6 +200,9 @@ def test_random_models(case):
         (y, penalty), vjp = jax.vjp(lambda weights: output(weights, inputs), weights)
     else:
         (y, penalty), vjp = jax.vjp(output, weights, inputs)
+    if np.isnan(y).any():  # the mean of no steps at all, in Keras
+        assert np.isfinite(ours.predict_on_batch(x)).all()
+        return
     scale = max(1.0, float(abs(y).max()))
     np.testing.assert_allclose(ours.predict_on_batch(x), y, rtol=1e-5, atol=1e-5 * scale)
 

@@ -59,8 +59,8 @@ def test_gru(rng, shape, dtype, tolerance, use_bias, lengths):
         ty, tlast = peer(tx, tstart[None])
     ((ty * torch.tensor(dy)).sum() + (tlast[0] * torch.tensor(dlast)).sum()).backward()
 
-    (y, last), backward = layer.forward(x, mask, start)
-    dx, dstart = backward((dy, dlast))
+    (y, last), backward = layer.forward(x, mask=mask, initial_state=[start])
+    dx, [dstart] = backward((dy, dlast))
 
     def agree(got, wanted):
         scale = max(1.0, float(abs(wanted).max()))
