@@ -72,6 +72,8 @@ def packed_gru_forward(
     from_zero: bool,
     keep: bool,
     h: Float,
+    drop: Float | None,
+    read: Float | None,
     gates: Float,
 ) -> None: ...
 def packed_gru_backward(
@@ -82,6 +84,8 @@ def packed_gru_backward(
     reverse: bool,
     from_zero: bool,
     h: Float,
+    drop: Float | None,
+    read: Float | None,
     gates: Float,
     dy: Float | None,
     dh: Float,
@@ -99,19 +103,22 @@ class GRUWorkspace:
         x: Float,
         start: Float | None,
         mask: Mask | None,
+        drop: Float | None,
         weights: tuple[Variable, ...],
         reverse: bool,
         all_states: bool,
         keep: bool,
-    ) -> tuple[Float, Float, Float | None]: ...
+    ) -> tuple[Float, Float | None, Float, Float | None]: ...
     def backward(
         self,
         x: Float,
         from_zero: bool,
         mask: Mask | None,
+        drop: Float | None,
         weights: tuple[Variable, ...],
         reverse: bool,
         h: Float,
+        read: Float | None,
         gates: Float,
         dy: Float | None,
         dh: Float,

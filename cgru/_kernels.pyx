@@ -48,12 +48,15 @@ cdef extern from "csrc/levels.h" nogil:
         const void *bias
         void *packed
         void *h
+        const void *drop
+        void *read
         void *gates
         Py_ssize_t chunk, gate_steps
         const void *dy
         Py_ssize_t dy_row, dy_step
         void *dh
         void *carry
+        void *dread
         Py_ssize_t carry_row
         void *dx
         void *dkernel
@@ -579,7 +582,7 @@ cpdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) packed_gru_sizes(
     job.inputs, job.units = I, H
     packed = cgru_packed_size(&job, double) + slack(double)
     job.turned, job.dx = True, &job
-    work = cgru_packed_size(&job, double) + B * carry_row(H, lanes) + slack(double)
+    work = cgru_packed_size(&job, double) + 2 * B * carry_row(H, lanes) + slack(double)
     return (packed, gates_size(T if keep else chunk_steps(T, B, I, H), B, H, double), work)
 
 
@@ -646,8 +649,20 @@ cdef int set_weights(str where, cgru_gru *job, cnp.ndarray kernel, cnp.ndarray r
     return 0
 
 
+cdef int set_states(str where, cgru_gru *job, cnp.ndarray h, cnp.ndarray drop, cnp.ndarray read,
+                    int kind) except -1:
+    """The states of a job, and what the products read of them."""
+    cdef Py_ssize_t count = 2 if job.ring else job.steps + 1
+    job.h = job.read = data(where, "h", h, kind, 3, count, job.batch, job.units)
+    job.drop = data_or_null(where, "drop", drop, kind, 2, job.batch, job.units)
+    if job.drop != NULL:
+        job.read = data(where, "read", read, kind, 3, count, job.batch, job.units)
+    return 0
+
+
 cpdef object packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask, bint reverse,
-                                bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray gates):
+                                bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray drop,
+                                cnp.ndarray read, cnp.ndarray gates):
     """A whole GRU sequence, reset_after=True.
 
     Parameters
@@ -666,6 +681,10 @@ cpdef object packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray m
     h : [T + 1, B, H] or [2, B, H], in and out
         The states as in `gru_forward`.  Where there are two only, they are used in turn: in, the
         initial state, at 0; out, the last one, at T % 2.
+    drop : [B, H], or None
+        Factors on what the gates read of the states, the same at every step: dropout.
+    read : like h, or None without `drop`; in and out
+        The states times `drop`.
     gates : at least `packed_gru_sizes(...)[1]` elements, out
     """
     cdef cgru_gru job
@@ -677,8 +696,7 @@ cpdef object packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray m
     job.ring = dim(h, 0) != job.steps + 1
     require(not (job.ring and keep), "packed_gru_forward: keep: expected all T + 1 states in h")
     job.reverse, job.from_zero, job.keep = reverse, from_zero, keep
-    job.h = data("packed_gru_forward", "h", h, kind, 3, 2 if job.ring else job.steps + 1,
-                 job.batch, job.units)
+    set_states("packed_gru_forward", &job, h, drop, read, kind)
     job.packed = scratch("packed_gru_forward", "packed", packed, kind,
                          cgru_packed_size(&job, d) + slack(d))
     job.chunk = chunk_steps(job.steps, job.batch, job.inputs, job.units)
@@ -691,15 +709,15 @@ cpdef object packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray m
 
 cpdef object packed_gru_backward(
         cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray mask,
-        bint reverse, bint from_zero, cnp.ndarray h, cnp.ndarray gates, cnp.ndarray dy,
-        cnp.ndarray dh, bint start_grad, cnp.ndarray dx, cnp.ndarray dkernel,
-        cnp.ndarray drecurrent_kernel, cnp.ndarray dbias, cnp.ndarray work):
+        bint reverse, bint from_zero, cnp.ndarray h, cnp.ndarray drop, cnp.ndarray read,
+        cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh, bint start_grad, cnp.ndarray dx,
+        cnp.ndarray dkernel, cnp.ndarray drecurrent_kernel, cnp.ndarray dbias, cnp.ndarray work):
     """The gradients of `packed_gru_forward`; arguments not listed here as there.
 
     Parameters
     ----------
     kernel, recurrent_kernel : as given to `packed_gru_pack`
-    h : [T + 1, B, H]
+    h, read : [T + 1, B, H]
     gates, in and out
         As `packed_gru_forward` left them; they become their own gradients.
     dy : [B, T, H] with any distances between sequences and steps, or None
@@ -723,7 +741,7 @@ cpdef object packed_gru_backward(
     set_weights("packed_gru_backward", &job, kernel, recurrent_kernel, kind)
     job.reverse, job.from_zero, job.keep, job.turned = reverse, from_zero, True, True
     job.start_grad = start_grad
-    job.h = data("packed_gru_backward", "h", h, kind, 3, T + 1, B, H)
+    set_states("packed_gru_backward", &job, h, drop, read, kind)
     job.gate_steps = T
     job.gates = scratch("packed_gru_backward", "gates", gates, kind, gates_size(T, B, H, d))
     if dy is not None:
@@ -746,8 +764,9 @@ cpdef object packed_gru_backward(
     packed = cgru_packed_size(&job, d)
     job.carry_row = carry_row(H, cgru_lanes(d))
     job.packed = scratch("packed_gru_backward", "work", work, kind,
-                         packed + B * job.carry_row + slack(d))
+                         packed + 2 * B * job.carry_row + slack(d))
     job.carry = at(job.packed, d, packed)
+    job.dread = at(job.carry, d, B * job.carry_row)
     with nogil:
         cgru_gru_pack(&job, d)
         cgru_gru_backward(&job, d)
@@ -765,14 +784,15 @@ cdef class GRUWorkspace:
     def __reduce__(self):
         return GRUWorkspace, ()  # a copy, in this process or another, begins without buffers
 
-    def forward(self, cnp.ndarray x, cnp.ndarray start, cnp.ndarray mask, tuple weights,
-                bint reverse, bint all_states, bint keep):
+    def forward(self, cnp.ndarray x, cnp.ndarray start, cnp.ndarray mask, cnp.ndarray drop,
+                tuple weights, bint reverse, bint all_states, bint keep):
         """A sequence through `packed_gru_forward`.
 
         Parameters
         ----------
         x : [B, T, I], copied where features do not lie together
         start : [B, H], or None for zeros
+        drop : [B, H], or None
         weights
             Variables: the kernel, the recurrent kernel, and the bias, if there is one.
         all_states, keep : bool
@@ -782,6 +802,7 @@ cdef class GRUWorkspace:
         -------
         h : [T + 1, B, H] or [2, B, H]
             As in `packed_gru_forward`.
+        read : as there; None without `drop`
         last : [B, H]
             That of h which is the last.
         gates : ndarray or None
@@ -798,11 +819,14 @@ cdef class GRUWorkspace:
         all_states = all_states or keep or T == 1
         cdef cnp.npy_intp[3] dims = [T + 1 if all_states else 2, B, H]
         cdef Py_ssize_t first = T if reverse and all_states else 0
-        cdef cnp.ndarray h = cnp.PyArray_EMPTY(3, dims, kind, 0), packed, gates
+        cdef cnp.ndarray h = cnp.PyArray_EMPTY(3, dims, kind, 0), read = None, packed, gates
         if start is None:
             memset(at(cnp.PyArray_DATA(h), d, first * B * H), 0, B * H * (8 if d else 4))
         else:
             h[first] = start
+        if drop is not None:
+            read = cnp.PyArray_EMPTY(3, dims, kind, 0)
+            read[first] = h[first] * drop
         if keep:
             packed = room(self.packed, sizes[0], kind)
             self.packed = None
@@ -812,13 +836,13 @@ cdef class GRUWorkspace:
             packed = self.packed_once(weights, kernel, recurrent_kernel, bias, sizes[0], kind)
             gates, self.passing = self.passing, None
         gates = room(gates, sizes[1], kind)
-        packed_gru_forward(x, packed, mask, reverse, start is None, keep, h, gates)
+        packed_gru_forward(x, packed, mask, reverse, start is None, keep, h, drop, read, gates)
         last = h[T % 2 if not all_states else 0 if reverse else T]
         if keep:
             self.packed = packed
-            return h, last, gates
+            return h, read, last, gates
         self.passing = gates
-        return h, last, None
+        return h, read, last, None
 
     cdef cnp.ndarray packed_once(self, tuple weights, kernel, recurrent_kernel, bias,
                                  Py_ssize_t size, int kind):
@@ -832,9 +856,10 @@ cdef class GRUWorkspace:
             known = self.known = key, packed
         return known[1]
 
-    def backward(self, cnp.ndarray x, bint from_zero, cnp.ndarray mask, tuple weights,
-                 bint reverse, cnp.ndarray h, cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh,
-                 bint needs_input_grad, bint needs_start_grad, bint frozen):
+    def backward(self, cnp.ndarray x, bint from_zero, cnp.ndarray mask, cnp.ndarray drop,
+                 tuple weights, bint reverse, cnp.ndarray h, cnp.ndarray read, cnp.ndarray gates,
+                 cnp.ndarray dy, cnp.ndarray dh, bint needs_input_grad, bint needs_start_grad,
+                 bint frozen):
         """Its `packed_gru_backward`, once for each `forward`: `gates` are used up.
 
         Weights that are frozen get no gradient.
@@ -852,7 +877,7 @@ cdef class GRUWorkspace:
             T, B, I, dim(h, 2), kind == cnp.NPY_DOUBLE, True)[2], kind)
         self.work = None
         packed_gru_backward(x, weights[0]._value, weights[1]._value, mask, reverse, from_zero, h,
-                            gates, dy, dh, needs_start_grad, dx,
+                            drop, read, gates, dy, dh, needs_start_grad, dx,
                             None if frozen else weights[0].grad,
                             None if frozen else weights[1].grad,
                             None if frozen or len(weights) < 3 else weights[2].grad, work)

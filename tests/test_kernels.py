@@ -31,6 +31,8 @@ MASKS = ["no mask", "none masked", "all masked", "random"]
 class Sequence:
     """Inputs of a random sequence, and calls of the kernels on them."""
 
+    drop = None  # factors on the states that the gates read
+
     def __init__(self, rng, shape, reset_after=True, reverse=False, mask="no mask", dtype="f8"):
         B, T, I, H = shape
         draw = lambda *size: (rng.standard_normal(size) * 0.7).astype(dtype)  # noqa: E731
@@ -94,16 +96,24 @@ class Sequence:
         other = copy.copy(self)
         for name in ("x", "start", "kernel", "recurrent", "bias", "dy", "dlast"):
             setattr(other, name, getattr(self, name).astype("f8"))
+        other.drop = None if self.drop is None else self.drop.astype("f8")
         return other
 
     def twin(self):
         return twin.gru_forward(
-            self.x, self.start, self.kernel, self.recurrent, self.bias, self.mask, self.reverse
+            self.x,
+            self.start,
+            self.kernel,
+            self.recurrent,
+            self.bias,
+            self.mask,
+            self.reverse,
+            self.drop,
         )
 
     def twin_backward(self):
         args = (self.kernel, self.recurrent, self.bias, self.mask, self.reverse, self.dy)
-        return twin.gru_backward(self.x, self.twin()[0], *args, self.dlast)
+        return twin.gru_backward(self.x, self.twin()[0], *args, self.dlast, self.drop)
 
 
 class PackedSequence(Sequence):
@@ -122,28 +132,49 @@ class PackedSequence(Sequence):
         _kernels.packed_gru_pack(self.kernel, self.recurrent, self.bias, packed)
         return packed
 
+    def states(self, count, first):
+        """Room for states, with the initial one, and for what is read of them."""
+        h = self.scratch((count, *self.start.shape))
+        h[first] = self.start
+        return h, None if self.drop is None else h * self.drop
+
     def forward(self):
-        T, B, _ = self.x.shape
-        h = self.scratch((T + 1, B, self.start.shape[1]))
-        h[T if self.reverse else 0] = self.start
+        T = len(self.x)
+        h, self.read = self.states(T + 1, T if self.reverse else 0)
         gates = self.scratch(self.sizes()[1])
         mask = None if self.mask is None else self.mask.T
-        from_zero = not self.start.any()
         _kernels.packed_gru_forward(
-            self.x.swapaxes(0, 1), self.packed(), mask, self.reverse, from_zero, True, h, gates
+            self.x.swapaxes(0, 1),
+            self.packed(),
+            mask,
+            self.reverse,
+            not self.start.any(),
+            True,
+            h,
+            self.drop,
+            self.read,
+            gates,
         )
         return h[:-1] if self.reverse else h[1:], h[0 if self.reverse else T], h, gates
 
     def last(self):
         """The last state, where no other is asked for."""
-        T, B, _ = self.x.shape
-        h = self.scratch((2 if T > 1 else T + 1, B, self.start.shape[1]))
+        T = len(self.x)
         first, end = (1, 0) if self.reverse and T == 1 else (0, T % 2)
-        h[first] = self.start
+        h, read = self.states(2, first)
         mask = None if self.mask is None else self.mask.T
         gates = self.scratch(self.sizes(keep=False)[1])
         _kernels.packed_gru_forward(
-            self.x.swapaxes(0, 1), self.packed(), mask, self.reverse, False, False, h, gates
+            self.x.swapaxes(0, 1),
+            self.packed(),
+            mask,
+            self.reverse,
+            False,
+            False,
+            h,
+            self.drop,
+            read,
+            gates,
         )
         return h[end]
 
@@ -160,6 +191,8 @@ class PackedSequence(Sequence):
             self.reverse,
             not self.start.any(),
             h,
+            self.drop,
+            self.read,
             gates,
             self.dy.swapaxes(0, 1) if sequences else None,
             dh,
@@ -171,15 +204,23 @@ class PackedSequence(Sequence):
         return dx, dh, *sums
 
 
-BOTH_KERNELS = pytest.mark.parametrize(
+class DroppedSequence(PackedSequence):
+    """The same with dropout of states."""
+
+    def __init__(self, rng, shape, reset_after=True, reverse=False, mask="no mask", dtype="f8"):
+        super().__init__(rng, shape, reset_after, reverse, mask, dtype)
+        self.drop = (rng.integers(0, 2, self.start.shape) * 2).astype(dtype)
+
+
+KERNELS = pytest.mark.parametrize(
     ("kind", "reset_after"),
-    [(Sequence, True), (Sequence, False), (PackedSequence, True)],
-    ids=["plain", "plain, Cho", "packed"],
+    [(Sequence, True), (Sequence, False), (PackedSequence, True), (DroppedSequence, True)],
+    ids=["plain", "plain, Cho", "packed", "packed, dropout"],
 )
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@BOTH_KERNELS
+@KERNELS
 def test_gru_agrees_with_its_twin(isa, rng, shape, kind, reset_after):
     for reverse, mask in itertools.product([False, True], MASKS):
         case = kind(rng, shape, reset_after, reverse, mask)
@@ -194,7 +235,7 @@ def test_gru_agrees_with_its_twin(isa, rng, shape, kind, reset_after):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@BOTH_KERNELS
+@KERNELS
 def test_gru_agrees_with_finite_differences(rng, shape, kind, reset_after):
     for reverse, mask in itertools.product([False, True], MASKS):
         case = kind(rng, shape, reset_after, reverse, mask)
@@ -203,7 +244,7 @@ def test_gru_agrees_with_finite_differences(rng, shape, kind, reset_after):
             check_gradient(case.loss, array, gradient, rng)
 
 
-@BOTH_KERNELS
+@KERNELS
 def test_gru_in_float32_is_as_close_as_float32_is(isa, rng, kind, reset_after):
     case = kind(rng, (7, 20, 5, 33), reset_after, mask="random", dtype="f4")
     states, *_ = case.forward()
@@ -226,7 +267,7 @@ def test_gates_hold_what_the_equations_say(isa, rng):
     np.testing.assert_allclose(h[1:], z * h[:-1] + (1 - z) * n, rtol=1e-14, atol=1e-14)
 
 
-@BOTH_KERNELS
+@KERNELS
 def test_gru_backward_skips_what_nobody_asks_for(rng, kind, reset_after):
     case = kind(rng, (3, 4, 2, 5), reset_after)
     full = case.backward()
@@ -253,7 +294,7 @@ def test_gradients_of_weights_are_added(rng):
         np.testing.assert_allclose(got, wanted + 1, rtol=1e-12, atol=1e-12)
 
 
-@BOTH_KERNELS
+@KERNELS
 def test_masked_steps_keep_the_state_and_pass_gradients_through(rng, kind, reset_after):
     case = kind(rng, (3, 6, 2, 5), reset_after, mask="all masked")
     states, last, _, _ = case.forward()
@@ -265,7 +306,7 @@ def test_masked_steps_keep_the_state_and_pass_gradients_through(rng, kind, reset
         assert not gradient.any()
 
 
-@BOTH_KERNELS
+@KERNELS
 def test_gru_kernels_refuse_shapes_that_do_not_agree(rng, kind, reset_after):
     case = kind(rng, (3, 4, 2, 5), reset_after)
     case.recurrent = np.ones((5, 14))
@@ -292,10 +333,11 @@ PACKED_SHAPES = [
 
 @pytest.mark.parametrize("threads", [1, 2, 3, 7])
 @pytest.mark.parametrize("shape", PACKED_SHAPES, ids=str)
-def test_packed_gru_over_threads(isa, rng, shape, threads, free_threads):
+@pytest.mark.parametrize("kind", [PackedSequence, DroppedSequence])
+def test_packed_gru_over_threads(isa, rng, shape, threads, kind, free_threads):
     _kernels.set_num_threads(1)
     for from_zero, reverse in itertools.product([False, True], [False, True]):
-        case = PackedSequence(rng, shape, True, reverse, "random")
+        case = kind(rng, shape, True, reverse, "random")
         case.start *= not from_zero
         alone = (case.forward()[0], *case.backward())
         expected = [case.twin()[0][t][-1] for t in range(shape[1])], *case.twin_backward()

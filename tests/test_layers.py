@@ -97,14 +97,19 @@ def test_gru_gradients(rng, options, masked, initial):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("masked", [False, True])
-def test_gru_in_numpy_equals_the_kernel(rng, options, masked):
+@pytest.mark.parametrize("dropped", [False, True])
+def test_gru_in_numpy_equals_the_kernel(rng, options, masked, dropped):
     x = rng.standard_normal((4, 6, 3))
+    drop = 2.0 * rng.integers(0, 2, (4, 5))
+    options = options | {"recurrent_dropout": 0.5 * dropped}
     context = {
+        "training": True,
         "mask": rng.integers(0, 2, (4, 6)).astype(bool) if masked else None,
         "initial_state": [rng.standard_normal((4, 5))],
     }
     fast = layers.GRU(5, dtype="float64", bias_initializer="random_normal", **options)
     slow = layers.GRU(5, own("tanh"), own("sigmoid"), dtype="float64", **options)
+    fast._recurrent_drop = slow._recurrent_drop = lambda batch: drop
     fast_y, fast_backward = run(fast, x, **context)
     slow.ensure_built(x.shape)
     slow.set_weights(fast.get_weights())

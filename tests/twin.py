@@ -7,10 +7,11 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def gru_forward(x, h, kernel, recurrent, bias, mask, reverse):
+def gru_forward(x, h, kernel, recurrent, bias, mask, reverse, drop=None):
     """States and gates of a sequence x [T, B, I] from state h [B, H].
 
-    bias [2, 3H]: reset after the recurrent product; [1, 3H]: before it.
+    bias [2, 3H]: reset after the recurrent product; [1, 3H]: before it.  drop [B, H]: factors on
+    what the gates read of the states.
     """
     T, after = len(x), len(bias) == 2
     H = h.shape[1]
@@ -19,9 +20,10 @@ def gru_forward(x, h, kernel, recurrent, bias, mask, reverse):
     c = np.split(bias[1], 3) if after else [np.zeros(H)] * 3
     steps = {}
     for t in range(T)[:: -1 if reverse else 1]:
-        z = sigmoid(x[t] @ W[0] + b[0] + h @ U[0] + c[0])
-        r = sigmoid(x[t] @ W[1] + b[1] + h @ U[1] + c[1])
-        u = h @ U[2] + c[2] if after else r * h
+        read = h if drop is None else h * drop
+        z = sigmoid(x[t] @ W[0] + b[0] + read @ U[0] + c[0])
+        r = sigmoid(x[t] @ W[1] + b[1] + read @ U[1] + c[1])
+        u = read @ U[2] + c[2] if after else r * read
         n = np.tanh(x[t] @ W[2] + b[2] + (r * u if after else u @ U[2]))
         new = z * h + (1 - z) * n
         if mask is not None:
@@ -31,28 +33,30 @@ def gru_forward(x, h, kernel, recurrent, bias, mask, reverse):
     return steps, h
 
 
-def gru_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dh):
+def gru_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dh, drop=None):
     """Gradients of x, the initial state, kernel, recurrent kernel and bias."""
     T, after = len(x), len(bias) == 2
     U = np.split(recurrent, 3, axis=1)
     dx, dW, dU, db = (np.zeros_like(a) for a in (x, kernel, recurrent, bias))
     for t in range(T)[:: 1 if reverse else -1]:
         h, z, r, n, u, _ = steps[t]
+        factor = 1 if drop is None else drop
+        read = h * factor
         dh = dh + dy[t]
         keep = np.ones((len(h), 1)) if mask is None else (mask[t][:, None] != 0) * 1.0
         d = dh * keep
         dn = d * (1 - z) * (1 - n**2)
         dz = d * (h - n) * z * (1 - z)
         du = dn * r if after else dn @ U[2].T
-        dr = (dn * u if after else du * h) * r * (1 - r)
+        dr = (dn * u if after else du * read) * r * (1 - r)
         dx[t] = np.hstack([dz, dr, dn]) @ kernel.T
         dW += x[t].T @ np.hstack([dz, dr, dn])
         db[0] += np.hstack([dz, dr, dn]).sum(axis=0)
-        dU += np.hstack([h.T @ dz, h.T @ dr, h.T @ du if after else u.T @ dn])
+        dU += np.hstack([read.T @ dz, read.T @ dr, read.T @ du if after else u.T @ dn])
         if after:
             db[1] += np.hstack([dz, dr, du]).sum(axis=0)
-        dh = dh * (1 - keep) + d * z + dz @ U[0].T + dr @ U[1].T
-        dh = dh + (du @ U[2].T if after else du * r)
+        dread = dz @ U[0].T + dr @ U[1].T + (du @ U[2].T if after else du * r)
+        dh = dh * (1 - keep) + d * z + dread * factor
     return dx, dh, dW, dU, db
 
 

@@ -33,6 +33,8 @@ typedef struct {
     const void *kernel, *recurrent_kernel, *bias; /* bias may be NULL */
     void *packed;
     void *h;          /* [steps + 1 or 2][batch][units] */
+    const void *drop; /* [batch][units], factors on the states for the products, or NULL */
+    void *read;       /* like h: what the products read of it; h itself without `drop` */
     void *gates;
     ptrdiff_t chunk;  /* steps whose input projection is made together */
     ptrdiff_t gate_steps; /* of which gates has room: all, or a chunk */
@@ -40,6 +42,7 @@ typedef struct {
     ptrdiff_t dy_row, dy_step;
     void *dh;         /* [batch][units] */
     void *carry;      /* [batch][carry_row], scratch */
+    void *dread;      /* the same, with `drop` only */
     ptrdiff_t carry_row;
     void *dx;         /* [t][b][inputs], or NULL */
     void *dkernel, *drecurrent_kernel, *dbias; /* all may be NULL, or dbias alone */

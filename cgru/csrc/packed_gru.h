@@ -232,8 +232,8 @@ static void NAME(project)(const cgru_gru *job, const NAME(part) *mine, const REA
 
 /* Where one step reads and writes. */
 typedef struct {
-    const REAL *x, *h;   /* of sequence 0 */
-    REAL *next, *gates;  /* the new states, and the gates of block 0 */
+    const REAL *x, *h, *read;          /* of sequence 0 */
+    REAL *next, *next_read, *gates;    /* the new states, and the gates of block 0 */
     const uint8_t *mask; /* or NULL */
 } NAME(step);
 
@@ -250,7 +250,13 @@ static INLINE void NAME(finish_cells)(const cgru_gru *job, const NAME(step) *ste
     NAME(gru_cell)(WAYS, n, z, r, u, old, new);
     for (int w = 0; w < WAYS; ++w) {
         const int masked = step->mask && !step->mask[row[w] * job->mask_row];
-        NAME(store_some)(step->next + row[w] * H + unit[w], masked ? old[w] : new[w], H - unit[w]);
+        const VEC state = masked ? old[w] : new[w];
+        NAME(store_some)(step->next + row[w] * H + unit[w], state, H - unit[w]);
+        if (job->drop) {
+            const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+            NAME(store_some)(step->next_read + at,
+                             state * NAME(load_some)((const REAL *)job->drop + at, left), left);
+        }
         if (job->keep && !masked) {
             REAL *g = step->gates + unit[w] / LANES * block + row[w] * 4 * LANES;
             NAME(store)(g, n[w]);
@@ -299,7 +305,7 @@ static INLINE void NAME(whole_step)(const int rows, const cgru_gru *job, const N
         row[i] = b + (i < count ? i : count - 1);
         unit[i] = j * LANES;
         x[i] = step->x + row[i] * job->x_row;
-        h[i] = step->h + row[i] * job->units;
+        h[i] = step->read + row[i] * job->units;
         UNROLL
         for (int w = 0; w < 3; ++w)
             inputs[3 * i + w] = NAME(load)(bias + w * LANES);
@@ -357,7 +363,9 @@ static void NAME(gru_forward)(void *argument, int thread, int threads)
         const NAME(step) step = {
             .x = (const REAL *)job->x + time * job->x_step,
             .h = (REAL *)job->h + before * B * H,
+            .read = (REAL *)job->read + before * B * H,
             .next = (REAL *)job->h + after * B * H,
+            .next_read = (REAL *)job->read + after * B * H,
             .gates = (REAL *)job->gates + (job->keep ? time : s % job->chunk) * B * 4 * LANES,
             .mask = job->mask ? job->mask + time * job->mask_step : NULL};
         /* The first state may be known to be 0: then there is nothing to multiply. */
@@ -378,7 +386,7 @@ static void NAME(gru_forward)(void *argument, int thread, int threads)
                 for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
                     t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
                     for (int i = 0; i < t.rows; ++i) {
-                        t.a[i] = step.h + (b + i) * H + k;
+                        t.a[i] = step.read + (b + i) * H + k;
                         t.c[i] = step.gates + j * block + (b + i) * 4 * LANES + LANES;
                     }
                     if (t.inner)
@@ -395,15 +403,28 @@ static void NAME(gru_forward)(void *argument, int thread, int threads)
 
 /* ---- Backward ------------------------------------------------------------------------------- */
 
-/* The gradients of the gates of `rows` sequences in block j, from that of the new state in `carry`,
- * to which the loss's own `dy` is added; carry is left with what reaches the old state directly. */
-static INLINE void NAME(finish_step_grad)(const cgru_gru *job, ptrdiff_t j, int rows, REAL *g,
-                                          REAL *carry, const REAL *h, const REAL *dy,
+/* The gradient of the state of sequence b in block j: with `drop`, what came by way of the products
+ * stands apart. */
+static INLINE VEC NAME(state_grad)(const cgru_gru *job, ptrdiff_t j, ptrdiff_t b)
+{
+    const ptrdiff_t H = job->units, at = b * job->carry_row + j * LANES;
+    VEC d = NAME(load)((const REAL *)job->carry + at);
+    if (job->drop)
+        d += NAME(load)((const REAL *)job->dread + at) *
+             NAME(load_some)((const REAL *)job->drop + b * H + j * LANES, H - j * LANES);
+    return d;
+}
+
+/* The gradients of the gates of `rows` sequences from `b` in block j, from that of the new state, to
+ * which the loss's own `dy` is added; carry is left with what reaches the old state directly. */
+static INLINE void NAME(finish_step_grad)(const cgru_gru *job, ptrdiff_t j, ptrdiff_t b, int rows,
+                                          REAL *g, const REAL *h, const REAL *dy,
                                           const uint8_t *mask)
 {
     const ptrdiff_t H = job->units, count = H - j * LANES;
+    REAL *carry = (REAL *)job->carry + b * job->carry_row;
     for (int i = 0; i < rows; ++i, g += 4 * LANES, carry += job->carry_row, h += H) {
-        VEC d = NAME(load)(carry + j * LANES);
+        VEC d = NAME(state_grad)(job, j, b + i);
         if (dy)
             d += NAME(load_some)(dy + i * job->dy_row + j * LANES, count);
         VEC n = {0}, z = {0}, r = {0}, u = {0};
@@ -428,12 +449,18 @@ static void NAME(gru_backward_steps)(const cgru_gru *job, int thread, int thread
     const ptrdiff_t deep = SLICE / (3 * LANES * 2) > 0 ? SLICE / (3 * LANES * 2) : 1;
     NAME(part) mine = NAME(part_of)(job, thread, threads, (blocks + 1) / 2);
     const REAL *U = job->packed, *states = job->h, *dy = job->dy;
-    REAL *gates = job->gates, *carry = job->carry, *dh = job->dh;
+    const REAL zeros[2 * LANES * ABREAST] = {0};
+    REAL *gates = job->gates, *carry = job->carry, *dread = job->dread, *dh = job->dh;
     for (ptrdiff_t b = mine.top; b < mine.bottom; ++b)
-        for (ptrdiff_t j = 2 * mine.first; j < 2 * mine.last; ++j)
-            NAME(store)(carry + b * job->carry_row + j * LANES,
-                        j < blocks ? NAME(load_some)(dh + b * H + j * LANES, H - j * LANES)
-                                   : SPLAT(0));
+        for (ptrdiff_t j = 2 * mine.first; j < 2 * mine.last; ++j) {
+            const ptrdiff_t at = b * job->carry_row + j * LANES;
+            NAME(store)(carry + at, j < blocks
+                                        ? NAME(load_some)(dh + b * H + j * LANES, H - j * LANES)
+                                        : SPLAT(0));
+            if (job->drop)
+                NAME(store)(dread + at, SPLAT(0)); /* after the last step comes no product */
+        }
+    REAL *product = job->drop ? dread : carry; /* where the products go */
     for (ptrdiff_t s = T; s >= 0; --s) {
         if (s == 0 && !job->start_grad)
             break;
@@ -450,11 +477,12 @@ static void NAME(gru_backward_steps)(const cgru_gru *job, int thread, int thread
             do {
                 t.runs = blocks - q < deep ? blocks - q : deep;
                 t.b = U + p * panel + q * t.b_run;
+                t.start = job->drop && q == 0 ? zeros : NULL;
                 for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
                     t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
                     for (int i = 0; i < t.rows; ++i) {
                         t.a[i] = gates + q * block + (later * B + b + i) * 4 * LANES + LANES;
-                        t.c[i] = carry + (b + i) * job->carry_row + p * 2 * LANES;
+                        t.c[i] = product + (b + i) * job->carry_row + p * 2 * LANES;
                     }
                     if (t.runs)
                         NAME(run_tile_2)(&t);
@@ -462,8 +490,8 @@ static void NAME(gru_backward_steps)(const cgru_gru *job, int thread, int thread
                         continue;
                     for (ptrdiff_t j = 2 * p; j < 2 * (p + t.panels) && j < blocks; ++j)
                         NAME(finish_step_grad)(
-                            job, j, t.rows, gates + j * block + (time * B + b) * 4 * LANES,
-                            carry + b * job->carry_row, h + b * H,
+                            job, j, b, t.rows, gates + j * block + (time * B + b) * 4 * LANES,
+                            h + b * H,
                             dy ? dy + time * job->dy_step + b * job->dy_row : NULL,
                             job->mask ? job->mask + time * job->mask_step + b * job->mask_row
                                       : NULL);
@@ -475,8 +503,7 @@ static void NAME(gru_backward_steps)(const cgru_gru *job, int thread, int thread
     }
     for (ptrdiff_t b = mine.top; job->start_grad && b < mine.bottom; ++b)
         for (ptrdiff_t j = 2 * mine.first; j < 2 * mine.last && j < blocks; ++j)
-            NAME(store_some)(dh + b * H + j * LANES,
-                             NAME(load)(carry + b * job->carry_row + j * LANES), H - j * LANES);
+            NAME(store_some)(dh + b * H + j * LANES, NAME(state_grad)(job, j, b), H - j * LANES);
 }
 
 /* to[column of a][3 gates] += a' gates over all steps and sequences, for the columns first ..
@@ -577,7 +604,7 @@ static void NAME(gru_backward)(void *argument, int thread, int threads)
 
     /* The weights, unless they are frozen: strips of their rows, block by block, dealt to the
      * threads. */
-    const REAL *states = (const REAL *)job->h + (job->reverse ? B * H : 0);
+    const REAL *states = (const REAL *)job->read + (job->reverse ? B * H : 0);
     const ptrdiff_t state_rows = T == 1 && job->from_zero ? 0 : H;
     const ptrdiff_t state_strips = (state_rows + STRIP - 1) / STRIP;
     const ptrdiff_t strips = job->dkernel ? state_strips + (I + STRIP - 1) / STRIP : 0;

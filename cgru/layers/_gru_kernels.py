@@ -14,9 +14,9 @@ from cgru.layers.base import Backward
 if TYPE_CHECKING:
     from cgru.layers.recurrent import GRU
 
-# sequence(layer, x, start, mask, needs_backward) -> states [batch, time, units] (None
-# where nobody asks for them), the last state
-# [batch, units], and backward(dh, dlast, needs_input_grad, needs_start_grad) -> dx, dstart.
+# sequence(layer, x, start, mask, drop, needs_backward) -> states [batch, time, units] (None where
+# nobody asks for them), the last state [batch, units], and
+# backward(dh, dlast, needs_input_grad, needs_start_grad) -> dx, dstart.
 Sequence = Callable[..., tuple[np.ndarray | None, np.ndarray, Backward]]
 
 
@@ -25,12 +25,15 @@ def packed_sequence(
     x: np.ndarray,
     start: np.ndarray | None,
     mask: np.ndarray | None,
+    drop: np.ndarray | None,
     needs_backward: bool,
 ) -> tuple[np.ndarray | None, np.ndarray, Backward]:
     """By the packed kernel: products and gates together, reset_after=True only."""
     workspace, reverse, sequences = layer._workspace, layer.go_backwards, layer.return_sequences
     weights = tuple(layer._variables)
-    h, last, gates = workspace.forward(x, start, mask, weights, reverse, sequences, needs_backward)
+    h, read, last, gates = workspace.forward(
+        x, start, mask, drop, weights, reverse, sequences, needs_backward
+    )
     states = _states(h, reverse) if sequences else None
     if not needs_backward:
         return states, last, _no_backward
@@ -51,9 +54,11 @@ def packed_sequence(
             x,
             start is None,
             mask,
+            drop,
             weights,
             reverse,
             h,
+            read,
             used,
             dh,
             dlast,
@@ -79,9 +84,11 @@ def plain_sequence(
     x: np.ndarray,
     start: np.ndarray | None,
     mask: np.ndarray | None,
+    drop: np.ndarray | None,
     needs_backward: bool,
 ) -> tuple[np.ndarray, np.ndarray, Backward]:
-    """With separate products and gate loops: both variants, and BLAS where asked for."""
+    """With separate products and gate loops: both variants, and BLAS where asked for; without dropout."""
+    assert drop is None
     x = time_major(x)
     time, batch, _ = x.shape
     units, dtype, reverse = layer.units, x.dtype, layer.go_backwards

@@ -1,4 +1,4 @@
-"""The GRU step by step in NumPy, for activations that the kernel does not have."""
+"""The GRU step by step in NumPy, for what the kernels do not have."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def sequence(
     x: np.ndarray,
     start: np.ndarray | None,
     mask: np.ndarray | None,
+    drop: np.ndarray | None,
     needs_backward: bool,
-    drop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, Backward]:
     """The whole sequence, as in `_gru_kernels`; `drop` are factors on what the gates read of h."""
     x = time_major(x)
@@ -84,15 +84,15 @@ def _step(
     units = layer.units
     both = 2 * units
     columns = [slice(gate * units, (gate + 1) * units) for gate in range(3)]
-    read = [h, h, h] if drop is None else [h * factor for factor in drop]  # by z, r and n
+    read = h if drop is None else h * drop
 
     def product(gate: int) -> np.ndarray:
-        return _product(read[gate], recurrent[:, columns[gate]]) + bias[columns[gate]]
+        return _product(read, recurrent[:, columns[gate]]) + bias[columns[gate]]
 
     zr = projected[:, :both] + np.concatenate([product(0), product(1)], axis=1)
     gates, gates_backward = layer.recurrent_activation.forward(zr.reshape(-1, 2, units))
     z, r = gates[:, 0], gates[:, 1]
-    u = product(2) if layer.reset_after else r * read[2]
+    u = product(2) if layer.reset_after else r * read
     candidate = r * u if layer.reset_after else _product(u, recurrent[:, both:])
     n, n_backward = layer.activation.forward(projected[:, both:] + candidate)
     new = z * h + (1 - z) * n
@@ -106,22 +106,19 @@ def _step(
         dn = n_backward(d * (1 - z))
         if layer.reset_after:
             dr, du = dn * u, dn * r
-            drecurrent[:, both:] += read[2].T @ du
+            drecurrent[:, both:] += read.T @ du
             dbias[both:] += du.sum(axis=0)
             dread = du @ recurrent[:, both:].T
         else:
             drh = dn @ recurrent[:, both:].T
-            dr = drh * read[2]
+            dr = drh * read
             drecurrent[:, both:] += u.T @ dn
             dread = drh * r
         dzr = gates_backward(np.stack([d * (h - n), dr], axis=1)).reshape(-1, both)
         dbias[:both] += dzr.sum(axis=0)
-        dreads = [dzr[:, part] @ recurrent[:, part].T for part in columns[:2]] + [dread]
-        for gate in range(2):
-            drecurrent[:, columns[gate]] += read[gate].T @ dzr[:, columns[gate]]
-        dh = dnew - d + d * z
-        for gate, part in enumerate(dreads):
-            dh += part if drop is None else part * drop[gate]
+        drecurrent[:, :both] += read.T @ dzr
+        dread += dzr @ recurrent[:, :both].T
+        dh = dnew - d + d * z + (dread if drop is None else dread * drop)
         return np.concatenate([dzr, dn], axis=1), dh
 
     return new, backward

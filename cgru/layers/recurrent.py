@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -37,8 +36,9 @@ class GRU(Layer):
     units : int
         Size H of the state.
     activation, recurrent_activation : str or Activation
-        With the defaults the sequence runs in the compiled kernel; others run step by step in
-        NumPy, with the same results and more time.
+        With the defaults the sequence runs in a compiled kernel; others run step by step in
+        NumPy, with the same results and more time.  So does `recurrent_dropout` in training with
+        ``reset_after=False`` (and with BLAS, ``CGRU_ISA=blas``).
     use_bias : bool
     kernel_initializer, recurrent_initializer, bias_initializer : str or Initializer
     kernel_regularizer, recurrent_regularizer, bias_regularizer : str or Regularizer, optional
@@ -51,8 +51,8 @@ class GRU(Layer):
         The part of the inputs that is set to 0 in training, the same features at every step of a
         sequence (Gal and Ghahramani 2016).
     recurrent_dropout : float
-        The same for the states that the gates read, each gate with its own choice; these layers
-        run step by step in NumPy while they train.
+        The same for the states that the gates read, one choice for all of them (the tied weights
+        of that paper; Keras draws one for each gate).
     seed : int, optional
         Seeds those initializers that are given by name, and dropout.
     return_sequences : bool
@@ -253,7 +253,8 @@ class GRU(Layer):
         x, dropout_backward = self._dropped(x) if training and self.dropout else (x, None)
         drop = self._recurrent_drop(len(x)) if training and self.recurrent_dropout else None
         # h[:, t] is the state after the step that read x[:, t], whatever the direction.
-        h, last, sequence_backward = self._sequence(drop)(self, x, start, mask, needs_backward)
+        sequence = self._sequence(drop)
+        h, last, sequence_backward = sequence(self, x, start, mask, drop, needs_backward)
         if self.stateful:
             self._state = last.copy()
         output = last
@@ -312,18 +313,16 @@ class GRU(Layer):
         return x * noise, lambda dx: dx * noise
 
     def _recurrent_drop(self, batch: int) -> np.ndarray:
-        """Factors on the states that z, r and n read, [3, batch, units]."""
-        shape = (3, batch, self.units)
+        """Factors on the states that the gates read, [batch, units]."""
+        shape = (batch, self.units)
         return _random.dropout(self._random, shape, self.recurrent_dropout, self._dtype)
 
     def _sequence(self, drop: np.ndarray | None) -> _gru_kernels.Sequence:
         """How a sequence is computed: by the fastest way that has what this layer asks for."""
-        if drop is not None:
-            return functools.partial(_gru_steps.sequence, drop=drop)
         if self.activation is not activations.tanh:
             return _gru_steps.sequence
         if self.recurrent_activation is not activations.sigmoid:
             return _gru_steps.sequence
         if self.reset_after and _kernels.packs():
             return _gru_kernels.packed_sequence
-        return _gru_kernels.plain_sequence
+        return _gru_kernels.plain_sequence if drop is None else _gru_steps.sequence

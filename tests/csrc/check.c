@@ -110,6 +110,7 @@ static void check_gru(const char *level, int d, int threads, ptrdiff_t B, ptrdif
                     .gate_steps = T, .h = zeros((T + 1) * B * H, d),
                     .gates = zeros(blocks * T * B * 4 * lanes, d)};
     cgru_thread_limit = threads;
+    job.read = job.h;
     job.packed = zeros(cgru_packed_size(&job, d), d);
     cgru_gru_pack(&job, d);
     cgru_gru_forward(&job, d);
