@@ -785,7 +785,7 @@ cdef class GRUWorkspace:
         return GRUWorkspace, ()  # a copy, in this process or another, begins without buffers
 
     def forward(self, cnp.ndarray x, cnp.ndarray start, cnp.ndarray mask, cnp.ndarray drop,
-                tuple weights, bint reverse, bint all_states, bint keep):
+                list weights, bint reverse, bint all_states, bint keep):
         """A sequence through `packed_gru_forward`.
 
         Parameters
@@ -844,12 +844,13 @@ cdef class GRUWorkspace:
         self.passing = gates
         return h, read, last, None
 
-    cdef cnp.ndarray packed_once(self, tuple weights, kernel, recurrent_kernel, bias,
+    cdef cnp.ndarray packed_once(self, list weights, kernel, recurrent_kernel, bias,
                                  Py_ssize_t size, int kind):
         """The packed weights, made anew where they, or the instruction level, have changed."""
         cdef tuple known = self.known
-        cdef list key = [weight._memory.stamp for weight in weights]
-        key.append(packs())
+        cdef list key = [packs()]
+        for weight in weights:
+            key.append(weight._memory.stamp)
         if known is None or known[0] != key:
             packed = room(None, size, kind)
             packed_gru_pack(kernel, recurrent_kernel, bias, packed, True)
@@ -857,7 +858,7 @@ cdef class GRUWorkspace:
         return known[1]
 
     def backward(self, cnp.ndarray x, bint from_zero, cnp.ndarray mask, cnp.ndarray drop,
-                 tuple weights, bint reverse, cnp.ndarray h, cnp.ndarray read, cnp.ndarray gates,
+                 list weights, bint reverse, cnp.ndarray h, cnp.ndarray read, cnp.ndarray gates,
                  cnp.ndarray dy, cnp.ndarray dh, bint needs_input_grad, bint needs_start_grad,
                  bint frozen):
         """Its `packed_gru_backward`, once for each `forward`: `gates` are used up.

@@ -65,12 +65,13 @@ class Trainer(Graph):
     def checked_output_shape(self, input_shape: Any) -> Any:
         """The output's shape for arrays of `input_shape`, which is checked; asked at each batch."""
         key = tuple(input_shape)
-        if key not in self._known_shapes:
+        shape = self._known_shapes.get(key)
+        if shape is None:
             if len(self._known_shapes) > 100:
                 self._known_shapes.clear()
             self.check_input(input_shape)
-            self._known_shapes[key] = self.compute_output_shape(input_shape)
-        return self._known_shapes[key]
+            shape = self._known_shapes[key] = self.compute_output_shape(input_shape)
+        return shape
 
     def returns_steps(self, input_shape: tuple[int, ...]) -> bool:
         """Whether the output of sequences has a time axis, as long as theirs."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from cgru import _kernels
 from cgru.layers._layout import time_major
-from cgru.layers.base import Backward
+from cgru.layers.base import Backward, no_backward
 
 if TYPE_CHECKING:
     from cgru.layers.recurrent import GRU
@@ -29,14 +29,19 @@ def packed_sequence(
     needs_backward: bool,
 ) -> tuple[np.ndarray | None, np.ndarray, Backward]:
     """By the packed kernel: products and gates together, reset_after=True only."""
-    workspace, reverse, sequences = layer._workspace, layer.go_backwards, layer.return_sequences
-    weights = tuple(layer._variables)
-    h, read, last, gates = workspace.forward(
-        x, start, mask, drop, weights, reverse, sequences, needs_backward
+    reverse, sequences = layer.go_backwards, layer.return_sequences
+    h, read, last, gates = layer._workspace.forward(
+        x, start, mask, drop, layer._variables, reverse, sequences, needs_backward
     )
     states = _states(h, reverse) if sequences else None
     if not needs_backward:
-        return states, last, _no_backward
+        return states, last, no_backward
+    given = (x, start is None, mask, drop, layer._variables, reverse, h, read)
+    return states, last.copy(), _packed_backward(layer, gates, given)
+
+
+def _packed_backward(layer: GRU, gates: np.ndarray | None, given: Any) -> Backward:
+    """The way back, in a function of its own: a prediction then makes nothing for it."""
 
     def backward(
         dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool, needs_start_grad: bool
@@ -47,36 +52,20 @@ def packed_sequence(
                 f"{layer.name}: backward may be called once for each forward pass: it turns the "
                 "gates into their gradients in place"
             )
-        used, gates = gates, None
-        if dh is not None and dh.dtype != x.dtype:
-            dh = dh.astype(x.dtype)
-        dx = workspace.backward(
-            x,
-            start is None,
-            mask,
-            drop,
-            weights,
-            reverse,
-            h,
-            read,
-            used,
-            dh,
-            dlast,
-            needs_input_grad,
-            needs_start_grad,
-            not layer.trainable,
+        own, gates = gates, None
+        if dh is not None and dh.dtype != dlast.dtype:
+            dh = dh.astype(dlast.dtype)
+        frozen = not layer.trainable
+        dx = layer._workspace.backward(
+            *given, own, dh, dlast, needs_input_grad, needs_start_grad, frozen
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
-    return states, last.copy(), backward
+    return backward
 
 
 def _states(h: np.ndarray, reverse: bool) -> np.ndarray:
     return (h[:-1] if reverse else h[1:]).swapaxes(0, 1)
-
-
-def _no_backward(*_: Any) -> Any:
-    raise RuntimeError("backward: the forward pass was told that nobody would call it")
 
 
 def plain_sequence(
@@ -87,7 +76,7 @@ def plain_sequence(
     drop: np.ndarray | None,
     needs_backward: bool,
 ) -> tuple[np.ndarray, np.ndarray, Backward]:
-    """With separate products and gate loops: both variants, and BLAS where asked for; without dropout."""
+    """With separate products and gate loops, without dropout: both variants, and BLAS."""
     assert drop is None
     x = time_major(x)
     time, batch, _ = x.shape

@@ -32,6 +32,11 @@ CONTEXT = (
 _counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
 
+def no_backward(*_: Any) -> Any:
+    """What stands for `backward` where nobody is to call it."""
+    raise RuntimeError("backward: the forward pass was told that nobody would call it")
+
+
 class Layer(Configurable):
     """Base class of all layers.
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from cgru import _checks, _kernels, activations, constraints, initializers, regularizers
 from cgru.layers._layout import as_rows
-from cgru.layers.base import Backward, Layer, Shape
+from cgru.layers.base import Backward, Layer, Shape, no_backward
 
 
 class Dense(Layer):
@@ -85,13 +85,30 @@ class Dense(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
 
-    def forward(self, x: np.ndarray, needs_input_grad: bool = True) -> tuple[np.ndarray, Backward]:
+    def forward(
+        self, x: np.ndarray, needs_input_grad: bool = True, needs_backward: bool = True
+    ) -> tuple[np.ndarray, Backward]:
         if x.dtype != self._dtype:
             x = x.astype(self._dtype)
+        kernel, bias = self.kernel._value, None if self.bias is None else self.bias._value
+        if x.ndim == 2 and not needs_backward:  # a small model's time goes into such things
+            return self.activation.forward(_kernels.dense_forward(x, kernel, bias))[0], no_backward
         rows, restore = as_rows(x)
-        kernel, bias = self.kernel, self.bias
-        values = _kernels.dense_forward(rows, kernel._value, None if bias is None else bias._value)
+        values = _kernels.dense_forward(rows, kernel, bias)
         y, activation_backward = self.activation.forward(values)
+        if not needs_backward:
+            return restore(y), no_backward
+        return restore(y), self._backward(x, rows, restore, activation_backward, needs_input_grad)
+
+    def _backward(
+        self,
+        x: np.ndarray,
+        rows: np.ndarray,
+        restore: Backward,
+        activation_backward: Backward,
+        needs_input_grad: bool,
+    ) -> Backward:
+        kernel, bias = self.kernel, self.bias
 
         def backward(dy: np.ndarray) -> np.ndarray | None:
             dvalues = activation_backward(as_rows(dy, like=x)[0])
@@ -105,7 +122,7 @@ class Dense(Layer):
             )
             return None if dx is None else restore(dx)
 
-        return restore(y), backward
+        return backward
 
 
 class Activation(Layer):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from cgru.layers.base import CONTEXT, Backward, Layer
+from cgru.layers.base import CONTEXT, Backward, Layer, no_backward
 from cgru.layers.symbolic import Call, SymbolicTensor
 from cgru.variables import structure
 
@@ -111,10 +111,10 @@ class Graph(Layer):
         context = dict.fromkeys(CONTEXT)
         context["training"], context["penalties"] = training, penalties
         backwards = []
-        for step, plain, read, write, context["needs_input_grad"], needed in plan:
-            context["needs_backward"] = needed
+        for layer, before, needed, step, plain, read, write in plan:
+            context["needs_input_grad"], context["needs_backward"] = before, needed
             if plain:
-                layer, value, context["mask"] = step.layer, values[read], masks[read]
+                value, context["mask"] = values[read], masks[read]
                 values[write], layer_backward = layer.run(value, context)
                 masks[write] = layer.compute_mask(value, masks[read])
             else:
@@ -126,7 +126,7 @@ class Graph(Layer):
             for place, grad in zip(self.sinks, dy if self.returns_several else (dy,), strict=True):
                 _add(grads, place, grad)
             for entry, layer_backward in zip(reversed(plan), reversed(backwards), strict=True):
-                step, plain, read, write, needs_input, needed = entry
+                _, needs_input, needed, step, plain, read, write = entry
                 if not needed:
                     continue
                 if not plain:
@@ -154,7 +154,7 @@ class Graph(Layer):
     ) -> tuple[Any, Any, Backward]:
         """`execute` without places for values: a small model's time goes into such things."""
         plan = self._plan(needs_input_grad and needs_backward, needs_backward)
-        context = {
+        context: dict[str, Any] = {
             "training": training,
             "mask": mask,
             "initial_state": None,
@@ -163,41 +163,38 @@ class Graph(Layer):
             "penalties": penalties,
         }
         backwards = []
-        for step, _, _, _, context["needs_input_grad"], needed in plan:
-            context["needs_backward"] = needed
-            y, layer_backward = step[0].run(x, context)
+        for layer, before, needed, _, _, _, _ in plan:
+            context["needs_input_grad"], context["needs_backward"] = before, needed
+            y, layer_backward = layer.run(x, context)
             if needed:
                 backwards.append(layer_backward)
-            if mask is not None or step[0].makes_mask:
-                context["mask"] = mask = step[0].compute_mask(x, mask)
+            if mask is not None or layer.makes_mask:
+                context["mask"] = mask = layer.compute_mask(x, mask)
             x = y
-
-        def backward(dy: Any) -> Any:
-            for layer_backward in reversed(backwards):
-                dy = layer_backward(dy)
-            return dy if needs_input_grad else None
-
-        return x, mask, backward
+        if not needs_backward:
+            return x, mask, no_backward
+        return x, mask, _chain_backward(backwards, needs_input_grad)
 
     def _plan(self, needs_input_grad: bool, training: bool) -> list[Any]:
-        """The steps, and for each whether gradients for its inputs, or any at all, are needed.
+        """The layers, whether gradients for their inputs, or any at all, are needed, and the steps.
 
         They are not for what is frozen, with nothing before it that trains.
         """
         if self._plans_version != structure.version:
             self._plans_version = structure.version
             self._plans.clear()
-        key = needs_input_grad, training
-        if key not in self._plans:
+        plan = self._plans.get((needs_input_grad, training))
+        if plan is None:
             needs = [needs_input_grad] * self.count
-            plan = self._plans[key] = []
+            plan = self._plans[needs_input_grad, training] = []
             for step in self.steps:
                 before = training and any(needs[place] for place in step.reads)
                 needed = training and (before or bool(step.layer.trainable_weights))
                 for place in step.writes:
                     needs[place] = needed
-                plan.append((step, step.is_plain, step.reads[0], step.writes[0], before, needed))
-        return self._plans[key]
+                place_in, place_out = step.reads[0], step.writes[0]
+                plan.append((step.layer, before, needed, step, step.is_plain, place_in, place_out))
+        return plan
 
     def output_shapes(self, shapes: Sequence[Any]) -> list[Any]:
         """The shapes of all tensors, for inputs of `shapes`; each layer checks what it reads."""
@@ -218,6 +215,15 @@ class Graph(Layer):
                 found[place] = output_shape
                 arguments[place] = f"output of {step.layer.name}"
         return found
+
+
+def _chain_backward(backwards: list[Backward], needs_input_grad: bool) -> Backward:
+    def backward(dy: Any) -> Any:
+        for layer_backward in reversed(backwards):
+            dy = layer_backward(dy)
+        return dy if needs_input_grad else None
+
+    return backward
 
 
 def _add(grads: list[Any], place: int, grad: Any) -> None:

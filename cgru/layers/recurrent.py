@@ -249,7 +249,9 @@ class GRU(Layer):
     ) -> tuple[Any, Backward]:
         if x.dtype != self._dtype:
             x = x.astype(self._dtype)
-        start = self._start(len(x), initial_state)
+        start = None
+        if initial_state is not None or self._state is not None:
+            start = self._start(len(x), initial_state)
         x, dropout_backward = self._dropped(x) if training and self.dropout else (x, None)
         drop = self._recurrent_drop(len(x)) if training and self.recurrent_dropout else None
         # h[:, t] is the state after the step that read x[:, t], whatever the direction.
@@ -292,14 +294,15 @@ class GRU(Layer):
 
         return result, backward
 
-    def _start(self, batch: int, initial_state: list[np.ndarray] | None) -> np.ndarray | None:
-        """The state to start from, None for zeros."""
+    def _start(self, batch: int, initial_state: list[np.ndarray] | None) -> np.ndarray:
+        """The state to start from: one that is given or, in a stateful layer, the last one."""
         if initial_state is not None and len(initial_state) != 1:
             raise ValueError(
                 f"initial_state: {self.name} expects one array, got {len(initial_state)}"
             )
         start = self._state if initial_state is None else initial_state[0]
-        if start is not None and start.shape != (batch, self.units):
+        assert start is not None
+        if start.shape != (batch, self.units):
             hint = "; a stateful layer keeps one batch size until reset_state()"
             raise ValueError(
                 f"initial_state: {self.name} expects shape {(batch, self.units)}, got "
