@@ -36,11 +36,23 @@ def packed_sequence(
     states = _states(h, reverse) if sequences else None
     if not needs_backward:
         return states, last, no_backward
-    given = (x, start is None, mask, drop, layer._variables, reverse, h, read)
-    return states, last.copy(), _packed_backward(layer, gates, given)
+    return (
+        states,
+        last.copy(),
+        _packed_backward(layer, x, start is None, mask, drop, h, read, gates),
+    )
 
 
-def _packed_backward(layer: GRU, gates: np.ndarray | None, given: Any) -> Backward:
+def _packed_backward(
+    layer: GRU,
+    x: np.ndarray,
+    from_zero: bool,
+    mask: np.ndarray | None,
+    drop: np.ndarray | None,
+    h: np.ndarray,
+    read: np.ndarray | None,
+    gates: np.ndarray | None,
+) -> Backward:
     """The way back, in a function of its own: a prediction then makes nothing for it."""
 
     def backward(
@@ -52,12 +64,24 @@ def _packed_backward(layer: GRU, gates: np.ndarray | None, given: Any) -> Backwa
                 f"{layer.name}: backward may be called once for each forward pass: it turns the "
                 "gates into their gradients in place"
             )
-        own, gates = gates, None
-        if dh is not None and dh.dtype != dlast.dtype:
-            dh = dh.astype(dlast.dtype)
-        frozen = not layer.trainable
+        used, gates = gates, None
+        if dh is not None and dh.dtype != x.dtype:
+            dh = dh.astype(x.dtype)
         dx = layer._workspace.backward(
-            *given, own, dh, dlast, needs_input_grad, needs_start_grad, frozen
+            x,
+            from_zero,
+            mask,
+            drop,
+            layer._variables,
+            layer.go_backwards,
+            h,
+            read,
+            used,
+            dh,
+            dlast,
+            needs_input_grad,
+            needs_start_grad,
+            not layer.trainable,
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
