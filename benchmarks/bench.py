@@ -78,6 +78,7 @@ def measure_extras(measured, peers, threads):
         *report.scaling(measured),
         *report.gain_of_threads(measured[-1]),
         *report.subnormal(measured),
+        *report.masked(measured),
         *report.cold_start(extras.cold_start(names)),
         *report.installed_size(sizes),
         *report.peak_memory(extras.MEMORY_SHAPE, peaks, extras.memory_floor()),

@@ -7,10 +7,12 @@ measure also what concerns cgru alone.
 
 import collections
 import dataclasses
+import functools
 import json
 import sys
 import time
 
+import floor
 import numpy as np
 from peers import PEERS, Cgru, Problem
 
@@ -144,6 +146,30 @@ def subnormal(shape, threads, repeats):
     }
 
 
+def masked(shape, repeats):
+    """Times of training steps with masks and dropout."""
+    import cgru
+
+    B, T, _, H = shape
+    rng = np.random.default_rng(1)
+    problem = random_problem(shape, 1)
+    x = problem.x.copy()
+    x[rng.random((B, T)) < 0.3] = 0
+    masking = cgru.layers.Masking()
+    kinds = {
+        "plain": ([], {}, problem.x),
+        "masked": ([masking], {}, x),
+        "dropout": ([], {"dropout": 0.2}, problem.x),
+        "recurrent_dropout": ([], {"recurrent_dropout": 0.2}, problem.x),
+    }
+    calls = {}
+    for kind, (before, options, data) in kinds.items():
+        model = cgru.Sequential([*before, cgru.layers.GRU(H, **options), cgru.layers.Dense(1)])
+        model.compile(cgru.optimizers.Adam(STANDSTILL), "mse")
+        calls[kind] = functools.partial(model.train_on_batch, data, problem.y)
+    return interleave(calls, repeats)
+
+
 def main():
     options = json.loads(sys.argv[1])
     threads, repeats = options["threads"], options["repeats"]
@@ -166,6 +192,8 @@ def main():
             model = Cgru(random_problem(shape, threads))
             report("gain", {"shape": shape} | gain_of_threads(model, threads, repeats))
         report("subnormal", {"shape": shape} | subnormal(shape, threads, repeats))
+        if shape[1] > 1:
+            report("masked", {"shape": shape, "times": masked(shape, repeats)})
 
     classes = [Cgru, *(PEERS[peer] for peer in options["peers"])]
     small = (4, 7, 3, 5)
@@ -175,7 +203,8 @@ def main():
         problem = random_problem(shape, threads)
         models = [make(problem) for make in classes]
         check_agreement(models, shape)
-        report("grid", {"shape": shape} | measure(models, product, repeats))
+        found = {"memory": floor.memory(shape, threads)}
+        report("grid", {"shape": shape} | found | measure(models, product, repeats))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 import statistics
 from statistics import median
 
+import floor
+from floor import FLOPS
+
 TASKS = {"train": "Training step", "predict": "Prediction"}
 
 PAGE = """\
@@ -43,6 +46,23 @@ RATE = """\
 Operations in the matrix products of the gates (a multiplication and an addition are two), in
 GFLOP/s, and their share of what one product of two large float32 matrices reaches in the same
 rounds with the same BLAS: {rate:.0f} GFLOP/s, the median. All other work counts as lost time.
+"""
+
+FLOOR = """\
+### Floor
+
+Microseconds of the work that cannot be left out: the products of the gates at the rate above; for a
+single sequence, whose steps each read all recurrent weights again, that reading, at the rate of a
+dot product of vectors as large; in training, Adam's reads and writes, at the rate of a sum of
+vectors as large. The limit is the time of the fastest peer over it: the ratio of something that
+spends no time on anything else.
+"""
+
+MASKED = """\
+## Masks and dropout
+
+The time of cgru with a `Masking` layer before the GRU that finds three steps in ten masked, with
+`dropout=0.2`, and with `recurrent_dropout=0.2`, over its time without, in turns; training steps.
 """
 
 SCALING = """\
@@ -91,21 +111,6 @@ sequence.
 
 
 # ---- What follows from the measurements ----
-
-
-def forward_flops(shape):
-    """Operations in the matrix products of the gates."""
-    B, T, I, H = shape
-    return 2 * T * B * 3 * H * (I + H)
-
-
-def training_flops(shape):
-    """Those, as many for the gradients of both kernels, and the gradients of the states."""
-    B, T, _, H = shape
-    return 2 * forward_flops(shape) + 2 * (T - 1) * B * 3 * H * H
-
-
-FLOPS = {"train": training_flops, "predict": forward_flops}
 
 
 def ratio(times, peer, base="cgru"):
@@ -195,6 +200,9 @@ def speed(found):
     rate = median(rate for r in grid for rates in r["rates"].values() for rate in rates)
     yield RATE.format(rate=rate / 1e9)
     yield rate_table(grid)
+    if len(grid[0]["train"]) > 1:
+        yield FLOOR
+        yield floor_table(grid)
 
 
 def ratio_table(grid, task):
@@ -226,6 +234,34 @@ def rate_table(grid):
             reached = flops(result["shape"]) / median(result[task]["cgru"])
             rows[-1] += [f"{reached / 1e9:.1f}", f"{100 * share(result, task):.0f} %"]
     return table(["B, T, I, H", "training", "share", "prediction", "share"], rows)
+
+
+def floor_table(grid):
+    rows, limits = [], []
+    for result in grid:
+        shape = result["shape"]
+        rows.append([label(shape)])
+        limits.append([])
+        for task in TASKS:
+            times, rate = result[task], median(result["rates"][task])
+            least = floor.seconds(shape, task, rate, result["memory"])
+            limits[-1].append(median(times[fastest_peer(times)]) / least)
+            rows[-1] += [microseconds(least), f"{limits[-1][-1]:.2f}"]
+    means = [statistics.geometric_mean(column) for column in zip(*limits, strict=True)]
+    rows.append(["geometric mean", "", f"{means[0]:.2f}", "", f"{means[1]:.2f}"])
+    return table(["B, T, I, H", "training", "limit", "prediction", "limit"], rows)
+
+
+def masked(measured):
+    yield MASKED
+    for found in measured:
+        kinds = list(found["masked"][0]["times"])[1:]
+        rows = [
+            [label(r["shape"]), *(f"{ratio(r['times'], kind, 'plain'):.2f}" for kind in kinds)]
+            for r in found["masked"]
+        ]
+        yield f"### {count(found['threads'])}\n"
+        yield table(["B, T, I, H", *kinds], rows)
 
 
 def scaling(measured):
