@@ -31,7 +31,7 @@ from cgru.layers import Input
 from cgru.models import Model, Sequential
 from cgru.variables import Variable
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "Input",
