@@ -22,6 +22,9 @@
  *
  * Threads: the sequences are dealt to `groups` of threads, and each group's members share the
  * blocks of units, meeting after each step.  No thread adds to what another one adds to.
+ *
+ * Steps take the blocks there and back in turn: the weights that one step used last are in the cache
+ * when the next one begins.
  */
 #define BLOCKS(units) (((units) + LANES - 1) / LANES)
 #define GROUP 8   /* blocks whose weights' gradients are made together */
@@ -377,8 +380,10 @@ static void NAME(gru_forward)(void *argument, int thread, int threads)
                     j, b, mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
         TILE t = {.runs = 1, .a_step = 1, .b_step = 3 * LANES, .b_panel = panel,
                   .c_at = {0, LANES, 2 * LANES}, .c_panel = block};
-        for (ptrdiff_t j = mine.first; !whole && j < mine.last; j += t.panels) {
-            t.panels = NAME(abreast)(mine.bottom - mine.top, mine.last - j);
+        const ptrdiff_t count = whole ? 0 : mine.last - mine.first;
+        for (ptrdiff_t done = 0; done < count; done += t.panels) {
+            t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
+            const ptrdiff_t j = s % 2 ? mine.last - done - t.panels : mine.first + done;
             ptrdiff_t k = 0;
             do {
                 t.inner = inner - k < SLICE / 3 ? inner - k : SLICE / 3;
@@ -471,8 +476,10 @@ static void NAME(gru_backward_steps)(const cgru_gru *job, int thread, int thread
         TILE t = {.inner = 3 * LANES, .a_step = 1, .a_run = block,
                   .b_step = 2 * LANES, .b_run = 3 * LANES * 2 * LANES, .b_panel = panel,
                   .c_at = {0, LANES}, .c_panel = 2 * LANES};
-        for (ptrdiff_t p = mine.first; p < mine.last; p += t.panels) {
-            t.panels = NAME(abreast)(mine.bottom - mine.top, mine.last - p);
+        const ptrdiff_t count = mine.last - mine.first;
+        for (ptrdiff_t done = 0; done < count; done += t.panels) {
+            t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
+            const ptrdiff_t p = s % 2 ? mine.last - done - t.panels : mine.first + done;
             ptrdiff_t q = s == T ? blocks : 0; /* after the last step comes no product */
             do {
                 t.runs = blocks - q < deep ? blocks - q : deep;
