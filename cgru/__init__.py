@@ -24,6 +24,7 @@ from cgru import (
     models,
     optimizers,
     regularizers,
+    testing,
     utils,
 )
 from cgru.config import get_num_threads, set_num_threads, show_config
@@ -53,5 +54,6 @@ __all__ = [
     "regularizers",
     "set_num_threads",
     "show_config",
+    "testing",
     "utils",
 ]

@@ -58,12 +58,21 @@ class Activation(Configurable):
 
     def serialized(self) -> Any:
         """The name, as which layers are given built-in activations too."""
-        if _NAMES.get(self.name, lambda: None)() is not self:
+        if not self._is_built_in:
             raise TypeError(
                 f"config: the activation {self.name} is made of functions, which have no "
                 "configuration"
             )
         return self.name
+
+    @property
+    def _is_built_in(self) -> bool:
+        return _NAMES.get(self.name, lambda: None)() is self
+
+    def __reduce__(self) -> Any:
+        # A copy of a built-in activation is the same one: kernels are chosen, and names written,
+        # by what it is.
+        return self.name if self._is_built_in else super().__reduce__()
 
     def __repr__(self) -> str:
         return f"<activation {self.name}>"

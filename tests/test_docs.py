@@ -40,6 +40,7 @@ def public(module):
             cgru.optimizers,
             cgru.initializers,
             cgru.callbacks,
+            cgru.testing,
             cgru.utils,
         )
         for item in public(package)

@@ -1,5 +1,7 @@
 """Activations, constraints and regularizers: the values of Keras, and gradients."""
 
+import copy
+import pickle
 import sys
 from pathlib import Path
 
@@ -82,3 +84,13 @@ def test_names():
         constraints.get("norm", "kernel_constraint")
     with pytest.raises(ValueError, match="l2: expected a number >= 0"):
         regularizers.L2(-1)
+
+
+def test_a_copy_of_a_built_in_activation_is_the_same_one():
+    for name in activations._NAMES:
+        activation = activations.get(name)
+        assert copy.deepcopy(activation) is activation
+        assert pickle.loads(pickle.dumps(activation)) is activation
+    own = activations.Activation(np.square, np.multiply, "tanh")
+    assert copy.deepcopy(own) is not own
+    assert pickle.loads(pickle.dumps(own)).function is np.square

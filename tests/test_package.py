@@ -66,7 +66,7 @@ ORDER = [
     ["training"],
     ["summary"],
     ["models"],
-    ["utils", "datasets", "datasets.sunspots"],
+    ["utils", "testing", "datasets", "datasets.sunspots"],
     [""],
 ]
 LEVEL = {f"cgru.{m}".rstrip("."): i for i, row in enumerate(ORDER) for m in row}

@@ -186,8 +186,8 @@ class Softmax(Layer):
 
     Notes
     -----
-    A mask of the input's own shape leaves places out, as in Keras; one of [batch, time] has no
-    effect here and is passed on.
+    A mask of the input's own shape leaves places out, as in Keras; so does one of [batch, time] if
+    `axis` is that of time, where Keras raises an error.  Along other axes it is passed on only.
 
     Examples
     --------
@@ -205,7 +205,11 @@ class Softmax(Layer):
         return self.axis in (-1, 2)
 
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, Backward]:
-        kept = mask if mask is not None and mask.shape == x.shape else None
+        kept = mask
+        if mask is not None and mask.shape != x.shape:
+            axes = self.axis if isinstance(self.axis, tuple) else (self.axis,)
+            over_time = any(axis in (1, 1 - x.ndim) for axis in axes)
+            kept = mask.reshape(*mask.shape, *[1] * (x.ndim - mask.ndim)) if over_time else None
         logits = x if kept is None else np.where(kept, x, x.dtype.type(-1e9))
         exp = np.exp(logits - logits.max(axis=self.axis, keepdims=True))
         y = exp / exp.sum(axis=self.axis, keepdims=True)

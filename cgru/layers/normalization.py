@@ -21,9 +21,12 @@ class _Scaled(Layer):
         epsilon: float,
         center: bool,
         scale: bool,
-        initializers_: tuple[Any, Any],
-        regularizers_: tuple[Any, Any],
-        constraints_: tuple[Any, Any],
+        beta_initializer: Any,
+        gamma_initializer: Any,
+        beta_regularizer: Any,
+        gamma_regularizer: Any,
+        beta_constraint: Any,
+        gamma_constraint: Any,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -31,12 +34,12 @@ class _Scaled(Layer):
         self.epsilon = _checks.real("epsilon", epsilon, 0)
         self.center = bool(center)
         self.scale = bool(scale)
-        self.beta_initializer = initializers.get(initializers_[0], "beta_initializer")
-        self.gamma_initializer = initializers.get(initializers_[1], "gamma_initializer")
-        self.beta_regularizer = regularizers.get(regularizers_[0], "beta_regularizer")
-        self.gamma_regularizer = regularizers.get(regularizers_[1], "gamma_regularizer")
-        self.beta_constraint = constraints.get(constraints_[0], "beta_constraint")
-        self.gamma_constraint = constraints.get(constraints_[1], "gamma_constraint")
+        self.beta_initializer = initializers.get(beta_initializer, "beta_initializer")
+        self.gamma_initializer = initializers.get(gamma_initializer, "gamma_initializer")
+        self.beta_regularizer = regularizers.get(beta_regularizer, "beta_regularizer")
+        self.gamma_regularizer = regularizers.get(gamma_regularizer, "gamma_regularizer")
+        self.beta_constraint = constraints.get(beta_constraint, "beta_constraint")
+        self.gamma_constraint = constraints.get(gamma_constraint, "gamma_constraint")
         self.gamma: Variable | None = None
         self.beta: Variable | None = None
 
@@ -141,9 +144,12 @@ class LayerNormalization(_Scaled):
             epsilon,
             center,
             scale,
-            (beta_initializer, gamma_initializer),
-            (beta_regularizer, gamma_regularizer),
-            (beta_constraint, gamma_constraint),
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
             **kwargs,
         )
 
@@ -229,9 +235,12 @@ class BatchNormalization(_Scaled):
             epsilon,
             center,
             scale,
-            (beta_initializer, gamma_initializer),
-            (beta_regularizer, gamma_regularizer),
-            (beta_constraint, gamma_constraint),
+            beta_initializer,
+            gamma_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
             **kwargs,
         )
         self.momentum = _checks.real("momentum", momentum, 0, 1)
