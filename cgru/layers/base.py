@@ -70,12 +70,14 @@ class Layer(Configurable):
     ...         factor = self.factor.value
     ...
     ...         def backward(dy):
-    ...             self.factor.grad += (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)
+    ...             if self.trainable:
+    ...                 self.factor.grad += (dy * x).reshape(-1, x.shape[-1]).sum(axis=0)
     ...             return dy * factor
     ...
     ...         return x * factor, backward
     >>> Scale()([[1.0, 2.0]])
     array([[1., 2.]], dtype=float32)
+    >>> cgru.testing.check_layer(Scale, (None, 2))  # among others its gradients
 
     Notes
     -----
