@@ -24,6 +24,11 @@ class ReLU(Layer):
     **kwargs
         As for `Layer`.
 
+    Notes
+    -----
+    The gradient at the threshold is that below it, and at `max_value` 0; Keras differs there with
+    its backend.
+
     Examples
     --------
     >>> cgru.layers.ReLU(max_value=1.0)([[-1.0, 0.5, 2.0]])

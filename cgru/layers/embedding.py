@@ -33,6 +33,10 @@ class Embedding(Layer):
     ----------
     embeddings : Variable, shape (input_dim, output_dim)
 
+    Notes
+    -----
+    A mask that indices have already is kept (Keras drops it).
+
     Examples
     --------
     >>> cgru.layers.Embedding(100, 8)([[1, 2, 3], [4, 0, 0]]).shape

@@ -217,6 +217,10 @@ class ActivityRegularization(Layer):
     **kwargs
         As for `Layer`.
 
+    Notes
+    -----
+    The gradient of a size is 0 at 0 (Keras with JAX takes 1).
+
     Examples
     --------
     >>> cgru.layers.ActivityRegularization(l2=0.1)([[1.0]])
