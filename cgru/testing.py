@@ -50,8 +50,8 @@ def check_layer(
         ``writes`` (inputs and gradients stay as they are), ``determinism``, ``copies`` (by copy,
         pickle and `get_config`), ``dtypes``, ``memory`` (arrays that are not contiguous),
         ``masks`` (`compute_mask`, and what a layer that reads masks makes of masked steps),
-        ``steps`` (`stepwise`), ``gradients`` or ``frozen`` (`trainable`, and gradients that nobody
-        needs).
+        ``steps`` (`stepwise`), ``gradients``, ``unused`` (outputs that have no gradient) or
+        ``frozen`` (`trainable`, and gradients that nobody needs).
 
     Examples
     --------
@@ -93,10 +93,7 @@ class _Checks:
 
     def run_all(self) -> None:
         """Every check; whatever goes wrong is an AssertionError that names it."""
-        for name in (
-            "shapes", "config", "writes", "determinism", "copies", "dtypes", "memory", "masks",
-            "steps", "gradients", "frozen",
-        ):  # fmt: skip
+        for name in [name[6:] for name in vars(_Checks) if name.startswith("check_")]:
             try:
                 getattr(self, f"check_{name}")()
             except AssertionError as error:
@@ -139,7 +136,7 @@ class _Checks:
         x: list[np.ndarray],
         masks: list[np.ndarray] | None = None,
         training: bool = False,
-        dy: list[np.ndarray] | None = None,
+        dy: list[Any] | None = None,
         **needs: bool,
     ) -> _Result:
         """A copy's forward pass, and for a gradient dy its backward pass."""
@@ -352,6 +349,17 @@ class _Checks:
             expected, got = (losses[0] - losses[1]) / (2 * STEP), float(gradient[place])
             assert abs(got - expected) <= limit, (
                 f"of {name} at {place}: expected {expected:.6g}, got {got:.6g}"
+            )
+
+    def check_unused(self) -> None:
+        x = self.inputs()
+        dy = self.gradient(self.run(self.subject, x).outputs)
+        for place in range(len(dy) if len(dy) > 1 else 0):
+            zero, none = ([*dy[:place], d, *dy[place + 1 :]] for d in (0 * dy[place], None))
+            expected, found = (self.run(self.subject, x, dy=d) for d in (zero, none))
+            what = f"backward for None, where output {place} is not used"
+            _close(
+                what, [*expected.dx, *expected.dweights], [*found.dx, *found.dweights], self.rtol
             )
 
     def check_frozen(self) -> None:

@@ -382,6 +382,15 @@ class NotStepwise(Scale):
         return y + x.mean(axis=1, keepdims=True), backward
 
 
+class NeedsAllGradients(Scale):
+    def compute_output_shape(self, input_shape):
+        return input_shape, input_shape
+
+    def forward(self, x):
+        y, backward = super().forward(x)
+        return (y, y), lambda dy: backward(dy[0] + dy[1])
+
+
 class ForgetsItsWeights(Scale):
     def __deepcopy__(self, memo):
         made = type(self)(name=self.name, dtype=self.dtype)
@@ -413,6 +422,7 @@ BROKEN = {
     WrongMask: "masks: compute_mask: expected bool of shape",
     SecretMask: "masks: compute_mask makes a mask of none",
     NotStepwise: "steps: first steps of a stepwise layer",
+    NeedsAllGradients: "unused: TypeError",
     ForgetsItsWeights: "copies: a copy by deepcopy gives",
 }
 
