@@ -415,7 +415,7 @@ BROKEN = {
     NotForJson: "config: TypeError",
     Changes: "determinism: two calls with the same x differ",
     RandomWithoutASeed: "determinism: two layers with the same seed differ",
-    AlwaysDouble: "dtypes: output: expected float32, got float64",
+    AlwaysDouble: "dtypes: output: expected float32, got {'float64'}",
     ByMemory: "memory: outputs",
     IgnoresItsMask: "masks: what comes of valid steps, with 5",
     LetsNanThrough: "masks: what comes of valid steps, with nan",
