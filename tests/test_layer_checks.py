@@ -439,3 +439,13 @@ def test_broken_layers_are_found(cls):
         AssertionError, match=f"^{cgru._checks.snake_case(cls.__name__)}.*, {BROKEN[cls]}"
     ):
         check_layer(factory, (None, None, 3))
+
+
+def test_softmax_over_time_leaves_masked_steps_out(rng):
+    x = rng.standard_normal((2, 5, 3)).astype("f4")
+    mask = np.array([[True, True, False, True, False], [False] * 5])
+    y = layers.Softmax(axis=1)(x, mask=mask)
+    np.testing.assert_allclose(y[0, mask[0]], layers.Softmax(axis=1)(x[:1, mask[0]])[0], rtol=1e-6)
+    assert not y[0, ~mask[0]].any()
+    assert not y[1].any(), "nothing where there is no step at all"
+    np.testing.assert_array_equal(layers.Softmax()(x, mask=mask), layers.Softmax()(x))
