@@ -13,6 +13,7 @@ import numpy as np
 
 from cgru import _configs
 from cgru.layers.base import CONTEXT, Layer
+from cgru.layers.graph import Graph
 from cgru.layers.symbolic import is_several
 
 STEP = 1e-5  # of the finite differences
@@ -64,6 +65,8 @@ def check_layer(
     AssertionError: double, gradients: of x at (0, 0): expected -0.4..., got -0.2...
     """
     given = copy.deepcopy(layer) if isinstance(layer, Layer) else layer()
+    if isinstance(given, Graph):
+        raise TypeError(f"layer: expected one that is no model, got {given!r}")
     _Checks(given, input_shape, draw, rtol, np.random.default_rng(seed)).run_all()
 
 
@@ -116,8 +119,10 @@ class _Checks:
         return values if self.layer.takes_several else values[0]
 
     def masks(self, x: list[np.ndarray]) -> list[np.ndarray] | None:
-        """A mask for each input; None if they are no sequences."""
+        """A mask for each input; None if they are no sequences, or of different lengths."""
         if any(item.ndim < (2 if self.layer.reads_integers else 3) for item in x):
+            return None
+        if len({item.shape[:2] for item in x}) > 1:
             return None
         return [self.rng.random(item.shape[:2]) < 0.6 for item in x]
 

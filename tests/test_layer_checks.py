@@ -207,6 +207,11 @@ def test_inputs_can_be_drawn():
     assert {(3, 6), (1, 9)} <= set(drawn)
 
 
+def test_a_model_is_not_checked():
+    with pytest.raises(TypeError, match="layer: expected one that is no model, got <Sequential"):
+        check_layer(cgru.Sequential([layers.Dense(2)]), (None, 3))
+
+
 class Scale(layers.Layer):
     """``factor x + shift``: what the broken ones change a part of."""
 
@@ -449,3 +454,16 @@ def test_softmax_over_time_leaves_masked_steps_out(rng):
     assert not y[0, ~mask[0]].any()
     assert not y[1].any(), "nothing where there is no step at all"
     np.testing.assert_array_equal(layers.Softmax()(x, mask=mask), layers.Softmax()(x))
+
+
+@pytest.mark.parametrize("name", ["Add", "Multiply", "Maximum", "Minimum", "Average", "Subtract"])
+def test_masks_of_merged_inputs_are_broadcast_with_them(rng, name):
+    x = [rng.standard_normal(shape).astype("f4") for shape in ((2, 5, 3), (2, 1, 3))]
+    masks = [rng.random((2, 5)) < 0.6, np.array([[True], [False]])]
+    wide = [x[0], np.repeat(x[1], 5, axis=1)]
+    wide_masks = [masks[0], np.repeat(masks[1], 5, axis=1)]
+    layer = getattr(layers, name)()
+    np.testing.assert_array_equal(layer(x, mask=masks), layer(wide, mask=wide_masks))
+    np.testing.assert_array_equal(
+        layer.compute_mask(x, masks), layer.compute_mask(wide, wide_masks)
+    )

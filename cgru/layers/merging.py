@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class Merge(Layer):
     def compute_mask(self, x: Any, mask: Any) -> Any:
         if mask is None or any(item is None for item in mask):
             return None
-        return np.logical_or.reduce(mask)
+        return functools.reduce(np.logical_or, mask)  # which may be broadcast
 
     def forward(self, x: list[np.ndarray], mask: Any = None) -> tuple[np.ndarray, Backward]:
         ndim = max(item.ndim for item in x)
@@ -124,7 +125,7 @@ class Multiply(Merge):
         everywhere = None
         known = [v for v in valid if v is not None]
         if len(known) == len(valid):
-            everywhere = np.logical_or.reduce(known)
+            everywhere = functools.reduce(np.logical_or, known)
         y = factors[0]
         for factor in factors[1:]:
             y = y * factor
