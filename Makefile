@@ -1,6 +1,7 @@
 # Each command sets up what it needs in its own virtual environment; .venv is shared by all.
 PYTHON ?= python3
 BIN := .venv/bin
+SEED ?= 1# of the random models of `make peers`
 SOURCES := setup.py pyproject.toml $(shell find cgru -name '*.py' -o -name '*.pyx' -o -name '*.pyi' -o -name '*.h' -o -name '*.csv')
 
 .PHONY: help demo test ulp lint docs peers bench clean
@@ -10,7 +11,7 @@ help:
 	@echo "make ulp    sigmoid and tanh of every float32, some minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, in docs/_build/html"
-	@echo "make peers  the comparisons of results with PyTorch and Keras"
+	@echo "make peers  the comparisons of results with PyTorch and Keras (SEED=2: other models)"
 	@echo "make bench  the comparison of speed with other libraries, in docs/benchmarks.md"
 
 # The package as users get it, with one of its extras: built in isolation, installed, not linked to
@@ -38,7 +39,8 @@ docs: .venv/extra-docs
 	$(BIN)/sphinx-build -W --keep-going --fresh-env docs docs/_build/html
 
 peers: .venv/extra-peers .venv/extra-test
-	KERAS_BACKEND=jax $(BIN)/pytest --quiet -rs tests/peers
+	@echo "random models: SEED=$(SEED)"
+	KERAS_BACKEND=jax $(BIN)/pytest --quiet -rs --hypothesis-seed=$(SEED) tests/peers
 
 bench: .venv/extra-peers
 	$(BIN)/python benchmarks/bench.py --output docs/benchmarks.md

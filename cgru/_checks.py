@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 
 def snake_case(name: str) -> str:
-    """`GlorotUniform` -> `glorot_uniform`, the other spelling of a class's name."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+    """`GlorotUniform` -> `glorot_uniform`, `Conv1D` -> `conv1d`: a class's other name."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=.)(?=[A-Z][a-z])", "_", name).lower()
 
 
 def names_of(*classes: Callable[[], T], **aliases: Callable[[], T]) -> dict[str, Callable[[], T]]:

@@ -126,7 +126,7 @@ class OrthogonalRegularizer(Regularizer):
         return value, (grad if self.mode == "rows" else grad.T)
 
 
-_NAMES = _checks.names_of(L1, L2, L1L2, OrthogonalRegularizer, l1l2=L1L2)
+_NAMES = _checks.names_of(L1, L2, L1L2, OrthogonalRegularizer, l1_l2=L1L2)
 
 
 def get(identifier: Any, argument: str = "regularizer") -> Regularizer | None:

@@ -347,3 +347,25 @@ def test_set_weights_sets_all_or_none(rng):
         layer.set_weights([np.ones((2, 3))])
     for got, wanted in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("strides", [2, 3])
+def test_a_causal_convolution_with_strides_leaves_steps_out(rng, strides):
+    x = rng.standard_normal((2, 7, 3))
+    every = layers.Conv1D(4, 3, padding="causal", dtype="float64")
+    some = layers.Conv1D(4, 3, padding="causal", strides=strides, dtype="float64")
+    y = every(x)
+    some.build(x.shape)
+    some.set_weights(every.get_weights())
+    np.testing.assert_allclose(some(x), y[:, ::strides], rtol=1e-12, atol=1e-12)
+
+
+def test_masks_are_given_with_arrays_only():
+    with pytest.raises(ValueError, match="mask"):
+        layers.GRU(2)(cgru.Input((3, 2)), mask=np.ones((1, 3), bool))
+
+
+def test_names_of_layers():
+    names = [layer().name for layer in (layers.UpSampling1D, layers.PReLU, layers.Flatten)]
+    assert [name.rstrip("0123456789").rstrip("_") for name in names[1:]] == ["p_re_lu", "flatten"]
+    assert names[0].startswith("up_sampling1d")

@@ -254,7 +254,9 @@ class Layer(Configurable):
         training : bool
             Whether to behave as in training (dropout).
         mask : array_like of bool, shape (batch, time), optional
-            False where a time step is to be skipped.
+            False where a time step is to be skipped.  Only with arrays: those of symbolic tensors
+            travel with them.  They also do for a call with an initial state, where Keras 3 drops
+            them.
         initial_state : array_like, or a list of them, optional
             The state that a recurrent layer starts from.
 
@@ -266,6 +268,10 @@ class Layer(Configurable):
             raise TypeError(f"initial_state: {self.name} has no state")
         states = _as_list(initial_state)
         if symbolic.is_symbolic(x):
+            if mask is not None:
+                raise ValueError(
+                    f"mask: {self.name} is called on symbolic tensors, whose masks travel with them"
+                )
             return symbolic.connect(self, x, states, training)
         context: dict[str, Any] = dict.fromkeys(CONTEXT)
         context |= {"training": bool(training), "needs_input_grad": False, "needs_backward": False}

@@ -254,8 +254,10 @@ def padding_steps(time: int, size: int, strides: int, padding: str) -> tuple[int
     """The steps of padding before and after a sequence."""
     if padding == "valid":
         return 0, 0
+    if padding == "causal":
+        return size - 1, 0
     total = max(0, (-(-time // strides) - 1) * strides + size - time)
-    return (total, 0) if padding == "causal" else (total // 2, total - total // 2)
+    return total // 2, total - total // 2
 
 
 def check_window(layer: Layer, shape: Shape, size: int, padding: str, argument: str) -> None:
