@@ -24,6 +24,7 @@ from cgru import (
     models,
     optimizers,
     regularizers,
+    saving,
     testing,
     utils,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "models",
     "optimizers",
     "regularizers",
+    "saving",
     "set_num_threads",
     "show_config",
     "testing",

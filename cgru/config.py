@@ -26,17 +26,17 @@ def floatx() -> str:
     return _floatx.name
 
 
-def set_floatx(dtype: str) -> None:
+def set_floatx(value: str) -> None:
     """Set the dtype of layers made from now on.
 
     Parameters
     ----------
-    dtype : {"float32", "float64"}
+    value : {"float32", "float64"}
 
     Raises
     ------
     ValueError
-        If `dtype` is anything else.
+        If `value` is anything else.
 
     Examples
     --------
@@ -46,7 +46,7 @@ def set_floatx(dtype: str) -> None:
     >>> cgru.config.set_floatx("float32")
     """
     global _floatx
-    _floatx = as_dtype(dtype)
+    _floatx = as_dtype(value)
 
 
 def as_dtype(dtype: Any) -> np.dtype:

@@ -97,6 +97,20 @@ class RandomNormal(_Random):
         return generator.normal(self.mean, self.stddev, shape)
 
 
+class TruncatedNormal(RandomNormal):
+    """Normal, but drawn again beyond two standard deviations.
+
+    Examples
+    --------
+    >>> values = cgru.initializers.TruncatedNormal(stddev=0.1, seed=1)((100,))
+    >>> bool(abs(values).max() <= 0.2)
+    True
+    """
+
+    def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        return self.mean + self.stddev * _truncated(generator, shape)
+
+
 class RandomUniform(_Random):
     """Uniform between two limits.
 
@@ -164,11 +178,16 @@ class VarianceScaling(_Random):
             return generator.uniform(-limit, limit, shape)
         if self.distribution == "untruncated_normal":
             return generator.normal(0, math.sqrt(variance), shape)
-        values = generator.standard_normal(shape)
-        while (far := np.abs(values) > 2).any():
-            values[far] = generator.standard_normal(np.count_nonzero(far))
         # the standard deviation of a normal truncated at 2
-        return values * (math.sqrt(variance) / 0.87962566103423978)
+        return _truncated(generator, shape) * (math.sqrt(variance) / 0.87962566103423978)
+
+
+def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal, drawn again beyond 2."""
+    values = generator.standard_normal(shape)
+    while (far := np.abs(values) > 2).any():
+        values[far] = generator.standard_normal(np.count_nonzero(far))
+    return values
 
 
 def _fans(shape: tuple[int, ...]) -> tuple[float, float]:
@@ -290,6 +309,33 @@ class Orthogonal(_Random):
         return self.gain * (q if rows >= columns else q.T).reshape(shape)
 
 
+class Identity(Initializer):
+    """The identity matrix, times `gain`.
+
+    Examples
+    --------
+    >>> cgru.initializers.Identity()((2, 2))
+    array([[1., 0.],
+           [0., 1.]], dtype=float32)
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = _checks.real("gain", gain)
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+        if len(shape) != 2:
+            raise ValueError(f"shape: identity expects 2 dimensions, got {shape}")
+        return (self.gain * np.eye(*shape)).astype(dtype)
+
+
+# Their other names.
+zeros, ones, constant, identity, orthogonal = Zeros, Ones, Constant, Identity, Orthogonal
+random_normal, random_uniform = RandomNormal, RandomUniform
+truncated_normal, variance_scaling = TruncatedNormal, VarianceScaling
+glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
+he_normal, he_uniform = HeNormal, HeUniform
+lecun_normal, lecun_uniform = LecunNormal, LecunUniform
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 _NAMES = _checks.names_of(
     Zeros,
     Ones,
@@ -304,6 +350,8 @@ _NAMES = _checks.names_of(
     LecunUniform,
     LecunNormal,
     Orthogonal,
+    TruncatedNormal,
+    Identity,
     uniform=RandomUniform,
     normal=RandomNormal,
 )

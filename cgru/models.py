@@ -12,6 +12,8 @@ from cgru.layers.base import Layer
 from cgru.layers.graph import Step
 from cgru.layers.input import InputLayer
 from cgru.layers.symbolic import Input, Shape, SymbolicTensor, is_several
+from cgru.saving import load_model as load_model
+from cgru.saving import save_model as save_model
 from cgru.summary import lines
 from cgru.training import Trainer
 
@@ -170,15 +172,29 @@ class Model(Trainer):
 
     # ---- Looking at it ----
 
-    def summary(self, print_fn: Callable[[str], Any] = print, show_trainable: bool = False) -> None:
+    def summary(
+        self,
+        line_length: int | None = None,
+        positions: Any = None,
+        print_fn: Callable[[str], Any] | None = None,
+        expand_nested: bool = False,
+        show_trainable: bool = False,
+        layer_range: tuple[str, str] | None = None,
+    ) -> None:
         """Print the layers, the shapes of their outputs and their numbers of weights.
 
         Parameters
         ----------
-        print_fn : callable
-            Given each line.
+        line_length, positions
+            Accepted for Keras's sake; columns are as wide as what they hold.
+        print_fn : callable, optional
+            Given each line, as `print` is by default.
+        expand_nested : bool
+            Whether to show the layers of models inside this one as well, indented.
         show_trainable : bool
             Whether to show which layers train.
+        layer_range : tuple of str, optional
+            The names of the first and the last layer to show.
 
         Examples
         --------
@@ -199,8 +215,8 @@ class Model(Trainer):
         """
         if not self.built:
             raise ValueError(f"{self.name}: call build() or show it data before summary()")
-        for line in lines(self, show_trainable):
-            print_fn(line)
+        for line in lines(self, show_trainable, expand_nested, layer_range):
+            (print_fn or print)(line)
 
     # ---- Files ----
 
@@ -324,7 +340,7 @@ class Sequential(Model):
                 self._dtype = layer.dtype
             return
         if not isinstance(layer, Layer):
-            raise TypeError(f"layer: expected a Layer or an Input, got {layer!r}")
+            raise ValueError(f"layer: expected a Layer or an Input, got {layer!r}")
         _check_names([*self.layers, layer])
         if layer.dtype != self.dtype and (self.layers or self._input is not None):
             raise ValueError(
@@ -501,12 +517,12 @@ def clone_model(model: M) -> M:
     return type(model).from_config(model.get_config())
 
 
-def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
     """The model that `Model.to_json` described, with fresh weights.
 
     Parameters
     ----------
-    text : str
+    json_string : str
     custom_objects : dict, optional
         Classes by name, for those that are not cgru's own.
 
@@ -516,7 +532,7 @@ def model_from_json(text: str, custom_objects: Mapping[str, Any] | None = None) 
     >>> cgru.models.model_from_json(model.to_json()).output_shape
     (None, 4)
     """
-    model = _configs.deserialize(json.loads(text), custom_objects)
+    model = _configs.deserialize(json.loads(json_string), custom_objects)
     if not isinstance(model, Model):
-        raise ValueError(f"text: expected the JSON of a model, got that of {model!r}")
+        raise ValueError(f"json_string: expected the JSON of a model, got that of {model!r}")
     return model

@@ -160,7 +160,10 @@ class Trainer(Graph):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
-        **kwargs: Any,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: Any = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """Choose how to train.
 
@@ -176,14 +179,9 @@ class Trainer(Graph):
             With several outputs a list of such lists, or a dictionary by output.
         weighted_metrics : list of str or Metric, optional
             The same, with sample weights taken into account.
-        **kwargs
-            ``run_eagerly``, ``steps_per_execution``, ``jit_compile`` and ``auto_scale_loss`` of
-            Keras are accepted, and change nothing.
+        run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
+            Accepted for Keras's sake; they change nothing.
         """
-        unknown = set(kwargs) - {"run_eagerly", "steps_per_execution", "jit_compile"}
-        unknown -= {"auto_scale_loss"}
-        if unknown:
-            raise TypeError(f"compile: unexpected arguments {sorted(unknown)}")
         names = self.output_names
         objective = Objective(names, loss, loss_weights, metrics, weighted_metrics)
         self.optimizer, self.objective = optimizers.get(optimizer), objective
@@ -217,7 +215,7 @@ class Trainer(Graph):
 
     def _check_compiled(self, method: str) -> Objective:
         if self.objective is None:
-            raise RuntimeError(f"{method}: call compile() first, with an optimizer and a loss")
+            raise ValueError(f"{method}: call compile() first, with an optimizer and a loss")
         if not self.objective.has_loss:
             raise ValueError(f"{method}: compile() was given no loss")
         return self.objective
@@ -303,9 +301,8 @@ class Trainer(Graph):
         Raises
         ------
         ValueError, TypeError
-            For what cannot be trained on, before anything is changed.
-        RuntimeError
-            If the model was not compiled.
+            If the model was not compiled, and for what cannot be trained on, before anything is
+            changed.
         """
         objective = self._check_compiled("fit")
         epochs = _checks.integer("epochs", epochs, 1)
@@ -445,7 +442,7 @@ class Trainer(Graph):
     def train_on_batch(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
@@ -553,7 +550,7 @@ class Trainer(Graph):
     def test_on_batch(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         sample_weight: Any = None,
         return_dict: bool = False,
         *,

@@ -162,6 +162,9 @@ def test_unknown_names_come_with_the_nearest_known_ones(make, message):
         (lambda: compiled().fit(X, Y, class_weight={7: 2}), "class_weight: .*0 to 1, got 7"),
         (lambda: compiled().fit([(X, Y)], sample_weight=[1]), "sample_weight: expected with arr"),
         (lambda: compiled(metrics=["mae", "mae"]), "metrics: expected different names"),
+        (lambda: cgru.Sequential([3]), "layer: expected a Layer or an Input, got 3"),
+        (lambda: layers.Dense(1, no_such=2), r"Dense: unknown arguments \['no_such'\]"),
+        (lambda: compiled().summary(layer_range=("a", "b")), "layer_range: expected names"),
         (lambda: cgru.Sequential([layers.Dense(1)]).summary(), "call build()"),
         (lambda: cgru.Sequential([layers.Dense(1)]).theta, "has no weights yet"),
         (lambda: cgru.Sequential().predict(X), "has no layers"),
@@ -189,7 +192,6 @@ def test_bad_arguments(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cgru.Sequential([3]), "layer: expected a Layer or an Input, got 3"),
         (lambda: compiled(loss=3), "loss: expected a name or a Loss object, got 3"),
         (lambda: layers.Dense(2, activation=np.tanh), "a function of your own needs its deriv"),
         (lambda: compiled().fit(X, Y, callbacks=[3]), "callbacks: expected Callback objects"),
@@ -206,7 +208,7 @@ def test_bad_types(make, message):
 def test_fit_before_compile():
     model = cgru.Sequential([layers.GRU(4), layers.Dense(1)])
     for method in (model.fit, model.evaluate, model.train_on_batch, model.test_on_batch):
-        with pytest.raises(RuntimeError, match=r"call compile\(\) first"):
+        with pytest.raises(ValueError, match=r"call compile\(\) first"):
             method(X, Y)
     assert not model.built
     model.compile("adam")

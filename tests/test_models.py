@@ -346,7 +346,24 @@ def test_summary_of_a_graph():
     lines = []
     model = encoder_decoder()
     model.layers[-2].trainable = False
-    model.summary(lines.append, show_trainable=True)
+    model.summary(print_fn=lines.append, show_trainable=True)
     assert len(lines) == 6
     assert "decoder (GRU), frozen" in "\n".join(lines)
     assert lines[3].endswith("target, encoder")
+
+
+def test_summary_of_some_layers_and_of_inner_models():
+    inner = cgru.Sequential(
+        [cgru.Input((None, 3)), layers.GRU(4, name="gru"), layers.Dense(2, name="two")],
+        name="inner",
+    )
+    x = cgru.Input((None, 3))
+    h = layers.Dense(3, name="first")(x)
+    model = cgru.Model(x, layers.Dense(1, name="last")(inner(h)))
+    lines = []
+    model.summary(print_fn=lines.append, expand_nested=True)
+    found = [line.split(" (")[0] for line in lines[2:-1]]
+    assert found == ["first", "inner", "  gru", "  two", "last"]
+    lines.clear()
+    model.summary(100, print_fn=lines.append, layer_range=("first", "inner"))
+    assert [line.split(" (")[0] for line in lines[2:-1]] == ["first", "inner"]

@@ -125,7 +125,10 @@ class Layer(Configurable):
         dtype: Any = None,
         trainable: bool = True,
         activity_regularizer: Any = None,
+        **unknown: Any,
     ) -> None:
+        if unknown:
+            raise ValueError(f"{type(self).__name__}: unknown arguments {sorted(unknown)}")
         if name is None:
             kind = _checks.snake_case(type(self).__name__)
             number = next(_counters[kind])

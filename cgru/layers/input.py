@@ -44,7 +44,7 @@ class InputLayer(Layer):
         batch_shape: Any = None,
         name: str | None = None,
     ) -> None:
-        self.output = Input(shape, batch_size, dtype, name, batch_shape=batch_shape)
+        self.output = Input(shape, batch_size, dtype, batch_shape=batch_shape, name=name)
         floats = self.output.dtype.kind == "f"
         super().__init__(name=self.output.name, dtype=self.output.dtype if floats else None)
         self.built = True

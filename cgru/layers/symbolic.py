@@ -103,9 +103,9 @@ def Input(  # noqa: N802 (Keras's name)
     shape: Any = None,
     batch_size: int | None = None,
     dtype: Any = None,
-    name: str | None = None,
     *,
     batch_shape: Any = None,
+    name: str | None = None,
 ) -> SymbolicTensor:
     """Describe a model's input.
 
@@ -119,9 +119,9 @@ def Input(  # noqa: N802 (Keras's name)
     dtype : str, optional
         ``"float32"`` or ``"float64"``, `cgru.config.floatx()` by default; or an integer type, for
         indices.
-    name : str, optional
     batch_shape : tuple of int or None, optional
         The shape with the batch, instead of `shape` and `batch_size`.
+    name : str, optional
 
     Returns
     -------

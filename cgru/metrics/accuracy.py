@@ -47,7 +47,7 @@ class BinaryAccuracy(Metric):
 
     _direction = "up"
 
-    def __init__(self, name: str | None = None, threshold: float = 0.5) -> None:
+    def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
         self.threshold = _checks.real("threshold", threshold)
 

@@ -19,9 +19,18 @@ class _Confusion(Metric):
         True positives, false positives, true negatives, false negatives.
     """
 
-    def __init__(self, thresholds: Any, name: str | None) -> None:
-        self._limits = np.atleast_1d(np.asarray(0.5 if thresholds is None else thresholds, float))
-        if not ((self._limits >= 0) & (self._limits <= 1)).all():
+    def __init__(
+        self,
+        thresholds: Any,
+        name: str | None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+    ) -> None:
+        self.top_k = None if top_k is None else _checks.integer("top_k", top_k, 1)
+        self.class_id = None if class_id is None else _checks.integer("class_id", class_id, 0)
+        default = 0.5 if top_k is None else -np.inf  # what is among the k largest counts
+        self._limits = np.atleast_1d(np.asarray(default if thresholds is None else thresholds))
+        if thresholds is not None and not ((self._limits >= 0) & (self._limits <= 1)).all():
             raise ValueError(f"thresholds: expected numbers from 0 to 1, got {thresholds}")
         self.thresholds = thresholds
         super().__init__(name)
@@ -33,6 +42,14 @@ class _Confusion(Metric):
         p = np.asarray(y_pred, dtype=np.float64)
         t = aligned(np.asarray(y_true), p).astype(bool)
         weight = np.ones(p.shape) if sample_weight is None else fitting(sample_weight, p)
+        if self.top_k is not None:
+            # Of equal ones the first, as in Keras.
+            chosen = np.argsort(-p, axis=-1, kind="stable")[..., : self.top_k]
+            kept = np.full_like(p, -np.inf)
+            np.put_along_axis(kept, chosen, np.take_along_axis(p, chosen, axis=-1), axis=-1)
+            p = kept
+        if self.class_id is not None:
+            p, t, weight = (part[..., self.class_id] for part in (p, t, weight))
         p, t, weight = p.reshape(-1), t.reshape(-1), weight.reshape(-1)
         p = np.where(weight == 0, 0, p)  # what does not count may be NaN
         # Sorted, so that thousands of thresholds cost one pass.
@@ -46,12 +63,15 @@ class _Confusion(Metric):
 
     def ratio(self, part: np.ndarray, whole: np.ndarray) -> Any:
         """A quotient, 0 where there is nothing to divide by; a number for a single threshold."""
-        values = np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
-        return self.single(values)
+        return self.single(_quotient(part, whole))
 
     def single(self, values: np.ndarray) -> Any:
         """A number for a single threshold."""
         return values if isinstance(self.thresholds, (list, tuple)) else float(values[0])
+
+
+def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
 class TruePositives(_Confusion):
@@ -165,6 +185,11 @@ class Precision(_Confusion):
     ----------
     thresholds : float or list of float, optional
         Predictions above it count as of the first class; 0.5 by default.
+    top_k : int, optional
+        Of each sample only the `k` largest predictions may count as such, by default all of them,
+        whatever their size.
+    class_id : int, optional
+        Only this class, a place in the last axis, is looked at.
     name : str, optional
 
     Examples
@@ -177,8 +202,14 @@ class Precision(_Confusion):
 
     _direction = "up"
 
-    def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
-        super().__init__(thresholds, name)
+    def __init__(
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(thresholds, name, top_k, class_id)
 
     def result(self) -> Any:
         return self.ratio(self.counts[0], self.counts[0] + self.counts[1])
@@ -191,6 +222,11 @@ class Recall(_Confusion):
     ----------
     thresholds : float or list of float, optional
         Predictions above it count as of the first class; 0.5 by default.
+    top_k : int, optional
+        Of each sample only the `k` largest predictions may count as such, by default all of them,
+        whatever their size.
+    class_id : int, optional
+        Only this class, a place in the last axis, is looked at.
     name : str, optional
 
     Examples
@@ -203,8 +239,14 @@ class Recall(_Confusion):
 
     _direction = "up"
 
-    def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
-        super().__init__(thresholds, name)
+    def __init__(
+        self,
+        thresholds: Any = None,
+        top_k: int | None = None,
+        class_id: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(thresholds, name, top_k, class_id)
 
     def result(self) -> Any:
         return self.ratio(self.counts[0], self.counts[0] + self.counts[3])
@@ -217,7 +259,11 @@ class AUC(_Confusion):
     ----------
     num_thresholds : int
     curve : {"ROC", "PR"}
+    summation_method : {"interpolation", "minoring", "majoring"}
+        Whether the area between two thresholds is interpolated, the least or the largest possible.
     name : str, optional
+    thresholds : list of float, optional
+        Instead of `num_thresholds` at equal distances.
     from_logits : bool
         Whether predictions are logits rather than probabilities.
 
@@ -233,24 +279,36 @@ class AUC(_Confusion):
     0.75
     """
 
-    unconfigured = ("thresholds",)
-
     _direction = "up"
 
     def __init__(
         self,
         num_thresholds: int = 200,
         curve: str = "ROC",
+        summation_method: str = "interpolation",
         name: str | None = "auc",
+        *,
+        thresholds: Any = None,
         from_logits: bool = False,
     ) -> None:
         self.num_thresholds = _checks.integer("num_thresholds", num_thresholds, 2)
+        if summation_method not in ("interpolation", "minoring", "majoring"):
+            raise ValueError(
+                "summation_method: expected 'interpolation', 'minoring' or 'majoring', got "
+                f"{summation_method!r}"
+            )
+        self.summation_method = summation_method
         if curve not in ("ROC", "PR"):
             raise ValueError(f"curve: expected 'ROC' or 'PR', got {curve!r}")
         self.curve = curve
         self.from_logits = bool(from_logits)
-        inner = np.arange(1, num_thresholds - 1) / (num_thresholds - 1)
+        if thresholds is None:
+            inner = np.arange(1, num_thresholds - 1) / (num_thresholds - 1)
+        else:
+            inner = np.sort(np.asarray(thresholds, dtype=float))
+            self.num_thresholds = len(inner) + 2
         super().__init__([0.0, *inner, 1.0], name)
+        self.thresholds = thresholds
         self._limits = np.concatenate([[-1e-7], inner, [1 + 1e-7]])  # all, none
         self.reset_state()
 
@@ -263,21 +321,29 @@ class AUC(_Confusion):
         found, extra, other, missed = self.counts
         if not self.counts.any():
             return 0.0
-        if self.curve == "PR":
+        if self.curve == "PR" and self.summation_method == "interpolation":
             return self._pr_area(found, extra, missed)
-        recall = self.ratio(found, found + missed)
-        false_rate = self.ratio(extra, extra + other)
-        return float(((false_rate[:-1] - false_rate[1:]) * (recall[:-1] + recall[1:]) / 2).sum())
+        recall = _quotient(found, found + missed)
+        if self.curve == "PR":
+            x, y = recall, _quotient(found, found + extra)
+        else:
+            x, y = _quotient(extra, extra + other), recall
+        if self.summation_method == "interpolation":
+            heights = (y[:-1] + y[1:]) / 2
+        else:
+            choose = np.minimum if self.summation_method == "minoring" else np.maximum
+            heights = choose(y[:-1], y[1:])
+        return float(((x[:-1] - x[1:]) * heights).sum())
 
     def _pr_area(self, found: np.ndarray, extra: np.ndarray, missed: np.ndarray) -> float:
         positive = found + extra
         dfound, dpositive = found[:-1] - found[1:], positive[:-1] - positive[1:]
-        slope = self.ratio(dfound, np.maximum(dpositive, 0))
+        slope = _quotient(dfound, np.maximum(dpositive, 0))
         intercept = found[1:] - slope * positive[1:]
         both = (positive[:-1] > 0) & (positive[1:] > 0)
-        quotient = np.where(both, self.ratio(positive[:-1], np.maximum(positive[1:], 0)), 1.0)
+        quotient = np.where(both, _quotient(positive[:-1], np.maximum(positive[1:], 0)), 1.0)
         logs = np.log(np.where(quotient > 0, quotient, 1))
-        parts = self.ratio(slope * (dfound + intercept * logs), found[1:] + missed[1:])
+        parts = _quotient(slope * (dfound + intercept * logs), found[1:] + missed[1:])
         return float(parts.sum())
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import losses
+from cgru import _checks, losses
 from cgru.metrics.base import Metric, aligned
 
 
@@ -92,6 +92,9 @@ class LogCoshError(_OfLoss):
     """
 
     loss = losses.LogCosh()
+
+    def __init__(self, name: str | None = "logcosh") -> None:
+        super().__init__(name)
 
 
 class Poisson(_OfLoss):
@@ -223,7 +226,7 @@ class BinaryCrossentropy(_OfEntropy):
     """
 
     def __init__(
-        self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0
+        self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0.0
     ) -> None:
         super().__init__(name)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
@@ -248,7 +251,7 @@ class CategoricalCrossentropy(_OfEntropy):
     """
 
     def __init__(
-        self, name: str | None = None, from_logits: bool = False, label_smoothing: float = 0.0
+        self, name: str | None = None, *, from_logits: bool = False, label_smoothing: float = 0.0
     ) -> None:
         super().__init__(name)
         self.from_logits, self.label_smoothing = from_logits, label_smoothing
@@ -262,6 +265,8 @@ class SparseCategoricalCrossentropy(_OfEntropy):
     ----------
     name : str, optional
     from_logits : bool
+    ignore_class : int, optional
+        Labels of this class do not count.
 
     Examples
     --------
@@ -271,10 +276,12 @@ class SparseCategoricalCrossentropy(_OfEntropy):
     0.6931
     """
 
-    def __init__(self, name: str | None = None, from_logits: bool = False) -> None:
+    def __init__(
+        self, name: str | None = None, *, from_logits: bool = False, ignore_class: int | None = None
+    ) -> None:
         super().__init__(name)
-        self.from_logits = from_logits
-        self.loss = losses.SparseCategoricalCrossentropy(from_logits)
+        self.from_logits, self.ignore_class = from_logits, ignore_class
+        self.loss = losses.SparseCategoricalCrossentropy(from_logits, ignore_class)
 
 
 class R2Score(Metric):
@@ -282,6 +289,10 @@ class R2Score(Metric):
 
     Parameters
     ----------
+    class_aggregation : {"uniform_average", "variance_weighted_average", None}
+        How the scores of several outputs are put together; None gives each.
+    num_regressors : int
+        If above 0, the score is adjusted for so many independent variables.
     name : str, optional
 
     Examples
@@ -294,16 +305,30 @@ class R2Score(Metric):
 
     _direction = "up"
 
-    def __init__(self, name: str | None = "r2_score") -> None:
+    def __init__(
+        self,
+        class_aggregation: str | None = "uniform_average",
+        num_regressors: int = 0,
+        name: str | None = "r2_score",
+    ) -> None:
+        if class_aggregation not in ("uniform_average", "variance_weighted_average", None):
+            raise ValueError(
+                "class_aggregation: expected 'uniform_average', 'variance_weighted_average' or "
+                f"None, got {class_aggregation!r}"
+            )
+        self.class_aggregation = class_aggregation
+        self.num_regressors = _checks.integer("num_regressors", num_regressors, 0)
         super().__init__(name)
 
     def reset_state(self) -> None:
+        self.samples = 0
         self.sums = np.zeros((4, 1))  # of weights, targets, their squares, squared differences
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         p = np.asarray(y_pred, dtype=np.float64)
         t = aligned(np.asarray(y_true, dtype=np.float64), p).reshape(-1, p.shape[-1])
         p = p.reshape(t.shape)
+        self.samples += t.size
         weight = np.ones((len(t), 1))
         if sample_weight is not None:
             weight = np.asarray(sample_weight, dtype=np.float64).reshape(len(t), 1)
@@ -315,8 +340,17 @@ class R2Score(Metric):
         ]
         self.sums = self.sums + np.stack([part.sum(axis=0) for part in parts])
 
-    def result(self) -> float:
+    def result(self) -> Any:
         count, total, squares, left = self.sums
         spread = squares - total * total / np.maximum(count, 1e-300)
         score = np.where(spread > 0, 1 - left / np.where(spread > 0, spread, 1), 0)
-        return float(score.mean()) if count.any() else 0.0
+        if self.class_aggregation is None:
+            found = score
+        elif self.class_aggregation == "uniform_average":
+            found = score.mean()
+        else:
+            found = (score * spread).sum() / max(spread.sum(), 1e-300)
+        freedom = self.samples - self.num_regressors - 1
+        if self.num_regressors and freedom > 0:
+            found = 1 - (1 - found) * (self.samples - 1) / freedom
+        return found if self.class_aggregation is None else float(found)

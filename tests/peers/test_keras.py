@@ -156,3 +156,32 @@ def test_orthogonal_initializer_has_the_orientation_of_keras():
         if shape[0] < shape[1]:
             ours, theirs = ours.T, theirs.T
         np.testing.assert_allclose(ours.T @ ours, theirs.T @ theirs, atol=1e-6)
+
+
+METRICS = [
+    ("Precision", {"top_k": 2}),
+    ("Precision", {"class_id": 1, "thresholds": [0.3, 0.6]}),
+    ("Recall", {"top_k": 1, "class_id": 2}),
+    ("Recall", {"top_k": 2, "thresholds": 0.4}),
+    ("AUC", {"summation_method": "minoring"}),
+    ("AUC", {"summation_method": "majoring", "curve": "PR"}),
+    ("AUC", {"thresholds": [0.2, 0.5, 0.9]}),
+    ("R2Score", {"class_aggregation": None}),
+    ("R2Score", {"class_aggregation": "variance_weighted_average", "num_regressors": 3}),
+    ("R2Score", {"num_regressors": 2}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), METRICS, ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_options_of_metrics(rng, name, options, weighted):
+    ours, theirs = getattr(cgru.metrics, name)(**options), getattr(keras.metrics, name)(**options)
+    again = cgru.metrics.get(type(ours).from_config(ours.get_config()))
+    for _ in range(2):
+        y, p = rng.integers(0, 2, (20, 4)).astype("f4"), rng.random((20, 4)).astype("f4")
+        weight = rng.random(20).astype("f4") if weighted else None
+        ours.update_state(y, p, weight)
+        again.update_state(y, p, weight)
+        theirs.update_state(y, p, None if weight is None else weight[:, None])
+    agree(ours.result(), theirs.result())
+    agree(again.result(), theirs.result())
