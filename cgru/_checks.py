@@ -73,7 +73,7 @@ def real(
 ) -> float:
     """`value` as a finite float between `minimum` and `maximum`."""
     try:
-        number = float(value)
+        number = np.nan if isinstance(value, (str, bytes)) else float(value)
     except (TypeError, ValueError):
         number = np.nan
     inside = (minimum < number if open_minimum else minimum <= number) and (

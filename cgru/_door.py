@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
+    if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
+        x = list(x)  # sequences of different lengths, as NumPy puts them into an array
     if type(x) is np.ndarray and lengths is None and not model.takes_several:
         return _array(model, "x", x)
     if model.takes_several:
@@ -25,8 +28,13 @@ def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     if isinstance(x, dict):
         x = _by_name(model, x)[0]
     if lengths is not None:
+        if isinstance(x, (list, tuple)) and _lengths(x) is not None:
+            raise ValueError(
+                "lengths: expected with an array of padded sequences, got a list of sequences of "
+                "different lengths, which says so itself"
+            )
         cut = _cut(_checks.numbers("x", x), lengths)
-        values = cut.values.astype(model._dtype)
+        values = cut.values if len(cut.values) else cut.values.astype(model._dtype)
         return Sequences(_array(model, "x", values) if len(values) else values, cut.lengths)
     if isinstance(x, (list, tuple)):
         if len(x) == 1 and isinstance(x[0], np.ndarray) and x[0].ndim == len(model.input_shape):
@@ -50,6 +58,13 @@ def _several(model: Trainer, x: Any) -> list[np.ndarray]:
     if not isinstance(x, (list, tuple)) or len(x) != len(names):
         came = f"{len(x)} entries" if isinstance(x, (list, tuple)) else type(x).__name__
         raise ValueError(f"x: expected a list of {len(names)} arrays, for {names}, got {came}")
+    for name, item in zip(names, x, strict=True):
+        if isinstance(item, (list, tuple)) and _lengths(item) is not None:
+            raise ValueError(
+                f"x[{name!r}]: expected an array, got a list of sequences of different lengths, "
+                "which only a model with one input takes; pad them, with a Masking layer behind "
+                "the input"
+            )
     arrays = [
         _array(model, f"x[{name!r}]", item, place)
         for place, (name, item) in enumerate(zip(names, x, strict=True))
@@ -71,45 +86,49 @@ def _by_name(model: Trainer, x: dict[str, Any]) -> list[Any]:
 
 
 def _lengths(x: Any) -> np.ndarray | None:
-    """The lengths of a list of sequences, if they differ."""
+    """The lengths of a list of sequences, if they differ, or are all 0."""
     try:
         sizes = np.array([len(item) for item in x], np.intp)
     except TypeError:
         return None
-    return sizes if len(sizes) and sizes.min() != sizes.max() else None
+    if len(sizes) == 0:
+        return None
+    return sizes if sizes.min() != sizes.max() or sizes.max() == 0 else None
 
 
 def _sequences(
     model: Trainer, argument: str, items: Any, lengths: np.ndarray, targets: bool = False
 ) -> Sequences:
     """A list of arrays [time, ...] that differ in time only."""
-    arrays = [
-        _checks.numbers(f"{argument}[{place}]", item) if len(item) else np.zeros(0)
-        for place, item in enumerate(items)
-    ]
-    tail = next(array.shape[1:] for array in arrays if len(array))
-    for place, array in enumerate(arrays):
-        if len(array) and array.shape[1:] != tail:
+    check = _checks.numbers if targets else functools.partial(_array, model)
+    arrays = {
+        place: check(f"{argument}[{place}]", item) for place, item in enumerate(items) if len(item)
+    }
+    if not arrays:
+        tail = tuple(size or 0 for size in model.input_shape[2:])
+        return Sequences(np.zeros((0, *tail), model._dtype), lengths)
+    first = next(iter(arrays.values()))
+    for place, array in arrays.items():
+        if array.shape[1:] != first.shape[1:]:
             raise ValueError(
-                f"{argument}[{place}]: expected shape {('time', *tail)}, as that of the first "
-                f"sequence, got {array.shape}"
+                f"{argument}[{place}]: expected shape {('time', *first.shape[1:])}, as that of the "
+                f"first sequence, got {array.shape}"
             )
-    whole = np.concatenate([array for array in arrays if len(array)])
-    if targets:
-        return Sequences(_checks.numbers(argument, whole), lengths)
-    return Sequences(_array(model, argument, whole), lengths)
+    return Sequences(np.concatenate(list(arrays.values())), lengths)
 
 
-def _cut(x: np.ndarray, lengths: Any, argument: str = "lengths") -> Sequences:
+def _cut(x: np.ndarray, lengths: Any) -> Sequences:
     """The sequences in a padded array; what is in the padding is not looked at."""
-    sizes = _checks.integers(argument, lengths)
+    sizes = _checks.integers("lengths", lengths)
+    if x.ndim < 2:
+        raise ValueError(f"x: expected [samples, time, ...] to have lengths, got shape {x.shape}")
     if sizes.shape != x.shape[:1]:
         raise ValueError(
-            f"{argument}: expected one for each of {len(x)} sequences, got shape {sizes.shape}"
+            f"lengths: expected one for each of {len(x)} sequences, got shape {sizes.shape}"
         )
-    if x.ndim < 2 or sizes.min() < 0 or sizes.max() > x.shape[1]:
+    if sizes.min() < 0 or sizes.max() > x.shape[1]:
         raise ValueError(
-            f"{argument}: expected from 0 to the time steps of x, of shape {x.shape}, got from "
+            f"lengths: expected from 0 to the time steps of x, of shape {x.shape}, got from "
             f"{sizes.min()} to {sizes.max()}"
         )
     valid = np.arange(x.shape[1]) < sizes[:, np.newaxis]
@@ -130,7 +149,8 @@ def batch(
 ) -> Batch:
     """Check and convert samples with targets; the model is built for them if it is not."""
     if y is None:
-        raise ValueError("y: expected targets, got None")
+        hint = "; call it, to have its batches" if callable(x) else ""
+        raise ValueError(f"y: expected targets, got None, for x of type {type(x).__name__}{hint}")
     found = inputs(model, x, lengths)
     if type(found) is np.ndarray and class_weight is None and not model.returns_several:
         return _plain(model, objective, found, y, sample_weight)
@@ -159,7 +179,9 @@ def batch(
             weights.append(None)
             continue
         if isinstance(found, Sequences):
-            target, weight = _sequence_targets(model, found, loss, target, weight)
+            target, weight = _sequence_targets(
+                model, found, loss, target, weight, output_shape, len(targets), suffix
+            )
         else:
             target = _checks.numbers(f"y{suffix}", target)
             target = loss.prepare(target, output_shape, model._dtype, f"y{suffix}")
@@ -203,7 +225,10 @@ def _check_counts(model: Trainer, objective: Objective, found: Any, y: Any) -> N
     """Raise a ValueError unless there are as many targets as inputs, of each output."""
     shape = (found[0] if isinstance(found, list) else found).shape
     for name, target in zip(objective.names, objective.by_output("y", y), strict=True):
-        if target is None or (isinstance(found, Sequences) and len(target) == len(found)):
+        if target is None:
+            continue
+        listed = isinstance(found, Sequences) and isinstance(target, (list, tuple, np.ndarray))
+        if listed and len(target) == len(found):
             continue
         suffix = f"[{name!r}]" if model.returns_several else ""
         came = _checks.numbers(f"y{suffix}", target).shape
@@ -215,42 +240,58 @@ def _check_counts(model: Trainer, objective: Objective, found: Any, y: Any) -> N
 
 
 def _sequence_targets(
-    model: Trainer, x: Sequences, loss: losses.Loss, y: Any, weight: Any
+    model: Trainer,
+    x: Sequences,
+    loss: losses.Loss,
+    y: Any,
+    weight: Any,
+    output_shape: tuple[int, ...],
+    place: int,
+    suffix: str,
 ) -> tuple[Any, Any]:
     """Targets of sequences: one each, or, where the output has a time axis, one for each step."""
-    if len(y) != len(x):
-        raise ValueError(f"x, y: expected the same number of samples, got {len(x)} and {len(y)}")
-    if not model.returns_steps(x.shape):
-        shape = (len(x), *model.checked_output_shape(x.shape)[1:])
-        target = loss.prepare(_checks.numbers("y", y), shape, model._dtype)
+    if not model.timed_outputs(x.shape)[place]:
+        target = _checks.numbers(f"y{suffix}", y)
+        target = loss.prepare(target, output_shape, model._dtype, f"y{suffix}")
         if weight is not None:
-            weight = _checks.floats("sample_weight", weight, model._dtype)
-            losses.check_sample_weight(weight, shape[:1])
+            weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
+            losses.check_sample_weight(weight, output_shape[:1], f"sample_weight{suffix}")
         return target, weight
-    steps = _steps(model, "y", y, x)
-    shape = (len(steps.values), *model.checked_output_shape(x.shape)[2:])
-    targets = Sequences(loss.prepare(steps.values, shape, model._dtype), x.lengths)
+    if output_shape[1] != x.shape[1]:
+        raise ValueError(
+            f"y{suffix}: targets for each step of sequences of different lengths need an output "
+            f"as long as they are, got {output_shape[1]} steps for {x.shape[1]}"
+        )
+    steps = _steps(model, f"y{suffix}", y, x)
+    if len(steps.values):
+        shape = (len(steps.values), *output_shape[2:])
+        steps.values = loss.prepare(steps.values, shape, model._dtype, f"y{suffix}")
     if weight is not None:
-        if np.ndim(weight) == 1 and _lengths(weight) is None and np.isscalar(weight[0]):
-            weight = _checks.floats("sample_weight", weight, model._dtype)
-            losses.check_sample_weight(weight, (len(x),))
+        if (isinstance(weight, np.ndarray) and weight.ndim == 1) or np.isscalar(weight[0]):
+            weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
+            losses.check_sample_weight(weight, (len(x),), f"sample_weight{suffix}")
         else:
-            values = _steps(model, "sample_weight", weight, x).values
-            weight = Sequences(_checks.floats("sample_weight", values, model._dtype), x.lengths)
-    return targets, weight
+            values = _steps(model, f"sample_weight{suffix}", weight, x).values
+            values = _checks.floats(f"sample_weight{suffix}", values, model._dtype)
+            losses.check_sample_weight(values, values.shape, f"sample_weight{suffix}")
+            weight = Sequences(values, x.lengths)
+    return steps, weight
 
 
 def _steps(model: Trainer, argument: str, value: Any, x: Sequences) -> Sequences:
     """What is given for each step: a list of arrays, or an array that is padded as x."""
     if isinstance(value, np.ndarray) and value.dtype != object:
-        return _cut(value, x.lengths, argument)
-    lengths = np.array([len(item) for item in value], np.intp)
-    if (lengths != x.lengths).any():
-        place = int(np.argmax(lengths != x.lengths))
-        raise ValueError(
-            f"{argument}[{place}]: expected {x.lengths[place]} steps, as in x, got {lengths[place]}"
-        )
-    return _sequences(model, argument, value, lengths, targets=True)
+        if value.ndim < 2 or value.shape[1] < x.lengths.max():
+            raise ValueError(
+                f"{argument}: expected a list of arrays, each as long as the sequence in x, or an "
+                f"array padded to at least {x.lengths.max()} steps, got shape {value.shape}"
+            )
+        return _cut(value, x.lengths)
+    for place, (item, length) in enumerate(zip(value, x.lengths, strict=True)):
+        came = len(item) if hasattr(item, "__len__") else 0
+        if came != length:
+            raise ValueError(f"{argument}[{place}]: expected {length} steps, as in x, got {came}")
+    return _sequences(model, argument, value, x.lengths, targets=True)
 
 
 def _class_weighted(

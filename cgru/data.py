@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -93,15 +95,28 @@ def _padded(item: Any) -> np.ndarray:
 class ArrayBatches:
     """The samples of `data` in batches of `batch_size`, in a new order each time if shuffled.
 
-    Sequences come in batches of similar length.
+    Parameters
+    ----------
+    data : Batch
+    batch_size : int
+    shuffle : bool
+    lengths : {"similar", "equal", "any"}
+        Which sequences come together: those of similar length, those of one length only, or, so
+        that their order is kept, those that follow each other.
     """
 
-    def __init__(self, data: Batch, batch_size: int, shuffle: bool = False) -> None:
+    def __init__(
+        self, data: Batch, batch_size: int, shuffle: bool = False, lengths: str = "similar"
+    ) -> None:
         self.data = data
         self.batch_size = batch_size
         self.shuffle = shuffle
+        self.lengths = lengths if isinstance(data.x, Sequences) else "any"
 
     def __len__(self) -> int:
+        if self.lengths == "equal":
+            counts = np.unique(self.data.x.lengths, return_counts=True)[1]
+            return int((-(-counts // self.batch_size)).sum())
         return -(-self.data.samples // self.batch_size)
 
     def parts(self) -> Iterator[Any]:
@@ -110,7 +125,18 @@ class ArrayBatches:
         random = _random.generator() if self.shuffle else None
         order = None if random is None else random.permutation(count)
         parts: list[Any] = [slice(i, min(i + size, count)) for i in range(0, count, size)]
-        if isinstance(self.data.x, Sequences):
+        if self.lengths == "equal":
+            order = np.arange(count) if order is None else order
+            order = order[np.argsort(self.data.x.lengths[order], kind="stable")]
+            ends = np.cumsum(np.unique(self.data.x.lengths, return_counts=True)[1])
+            parts = [
+                slice(i, min(i + size, int(end)))
+                for start, end in zip([0, *ends], ends, strict=False)
+                for i in range(int(start), int(end), size)
+            ]
+            if random is not None:
+                random.shuffle(parts)
+        elif self.lengths == "similar":
             order = np.arange(count) if order is None else order
             lengths, pool = self.data.x.lengths, count if random is None else POOL * size
             for start in range(0, count, pool):
@@ -132,11 +158,11 @@ class IterableBatches:
     source : iterable
         Asked for a new iterator for each epoch; with `steps`, an iterator simply goes on.
     prepare : callable
-        ``prepare(x, y, sample_weight) -> Batch``.
+        ``prepare(x, y, sample_weight) -> Batch``, ready to be read.
     steps : int, optional
         Batches per epoch.
-    argument : str
-        The name of `source` in messages.
+    argument, steps_argument : str
+        The names of `source` and `steps` in messages.
     """
 
     def __init__(
@@ -145,7 +171,10 @@ class IterableBatches:
         prepare: Callable[..., Batch],
         steps: int | None = None,
         argument: str = "x",
+        steps_argument: str = "steps",
     ) -> None:
+        if steps is None:
+            check_ends(source, argument, steps_argument)
         self.source = source
         self.prepare = prepare
         self.steps = steps
@@ -179,9 +208,22 @@ class IterableBatches:
                 yield item
                 continue
             if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+                came = type(item).__name__
+                if isinstance(item, (tuple, list)):
+                    came += f" of {len(item)} entries"
                 raise ValueError(
-                    f"{self.argument}: expected batches (x, y) or (x, y, sample_weight), "
-                    f"got {type(item).__name__}"
+                    f"{self.argument}: without targets y, expected batches (x, y) or "
+                    f"(x, y, sample_weight), got {came}"
                 )
             count += 1
             yield self.prepare(*item)
+
+
+def check_ends(source: Any, argument: str, steps_argument: str) -> None:
+    """Raise a ValueError if an iterable is one of Python's own that go on for ever."""
+    repeats = isinstance(source, itertools.repeat) and operator.length_hint(source, -1) < 0
+    if repeats or isinstance(source, (itertools.cycle, itertools.count)):
+        raise ValueError(
+            f"{argument}: {type(source).__name__} never ends; say how many batches to take with "
+            f"{steps_argument}"
+        )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from cgru import _checks, _door, _kernels, metrics, optimizers, truncated
 from cgru.callbacks import Callback, CallbackList, History, Logs
-from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences
+from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences, check_ends
 from cgru.layers.graph import Graph
 from cgru.objective import Objective, Tracker
 from cgru.variables import FlatVector, structure
@@ -73,9 +73,14 @@ class Trainer(Graph):
             shape = self._known_shapes[key] = self.compute_output_shape(input_shape)
         return shape
 
+    def timed_outputs(self, input_shape: tuple[int, ...]) -> list[bool]:
+        """For each output whether it has a time axis, of a length that depends on the input's."""
+        result = self.compute_output_shape((None, None, *input_shape[2:]))
+        return [shape[1:2] == (None,) for shape in (result if self.returns_several else [result])]
+
     def returns_steps(self, input_shape: tuple[int, ...]) -> bool:
-        """Whether the output of sequences has a time axis, as long as theirs."""
-        return self.compute_output_shape((None, None, *input_shape[2:]))[1:2] == (None,)
+        """Whether there is one output, with a time axis."""
+        return self.timed_outputs(input_shape) == [True]
 
     # ---- The flat parameter vector ----
 
@@ -145,7 +150,7 @@ class Trainer(Graph):
         True
         """
         objective = self._check_compiled("value_and_grad")
-        batch = _door.batch(self, objective, x, y, sample_weight).ready()
+        batch = self._one_batch(_door.batch(self, objective, x, y, sample_weight))
         self.theta = theta
         flat = self.flat()
         value, *_ = self._loss_and_gradient(flat, batch, training)
@@ -277,9 +282,10 @@ class Trainer(Graph):
         initial_epoch : int
             The epoch at which to start: of use when going on with a model.
         steps_per_epoch : int, optional
-            Batches per epoch, for iterables that do not end.
+            Batches per epoch.  An iterable that does not end needs it.
         validation_steps : int, optional
-            Batches to evaluate, for iterables that do not end.
+            Batches to evaluate: the first of arrays or of a list; an iterator, which cannot start
+            anew, goes on where it was, and needs this.
         validation_batch_size : int, optional
             `batch_size` by default.
         validation_freq : int
@@ -308,11 +314,12 @@ class Trainer(Graph):
         epochs = _checks.integer("epochs", epochs, 1)
         initial_epoch = _checks.integer("initial_epoch", initial_epoch, 0)
         validation_freq = _checks.integer("validation_freq", validation_freq, 1)
-        if steps_per_epoch is not None:
-            steps_per_epoch = _checks.integer("steps_per_epoch", steps_per_epoch, 1)
+        _check_steps(steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
+        _check_steps(batch_size=batch_size, validation_batch_size=validation_batch_size)
         split = _checks.real("validation_split", validation_split, 0, 1, open_maximum=True)
-        if verbose not in ("auto", 0, 1, 2):
-            raise ValueError(f"verbose: expected 'auto', 0, 1 or 2, got {verbose!r}")
+        _check_verbose(verbose)
+        if validation_batch_size is None:
+            validation_batch_size = batch_size
         loop = CallbackList(callbacks, add_history=True, add_progbar=True)
         chunks = None if tbptt is None else truncated.Chunks(self, tbptt)
 
@@ -325,8 +332,9 @@ class Trainer(Graph):
                     "validation_split, lengths, sample_weight: expected with arrays only; an "
                     "iterable gives (x, y, sample_weight) itself, and takes validation_data"
                 )
-            prepare = functools.partial(door, class_weight=class_weight)
-            batches = IterableBatches(x, prepare, steps_per_epoch)
+            batches = self._iterable_batches(
+                x, steps_per_epoch, steps_argument="steps_per_epoch", class_weight=class_weight
+            )
         else:
             data = door(x, y, sample_weight, class_weight, lengths)
             if split:
@@ -337,7 +345,7 @@ class Trainer(Graph):
                         " on"
                     )
                 validation = self._array_batches(
-                    data.take(slice(cut, None)), validation_batch_size or batch_size
+                    data.take(slice(cut, None)), validation_batch_size, steps=validation_steps
                 )
                 data = data.take(slice(cut))
             batches = self._array_batches(data, batch_size, bool(shuffle))
@@ -345,9 +353,7 @@ class Trainer(Graph):
                 # Epochs of a fixed length go on through the samples where the last one stopped.
                 batches = IterableBatches(batches, door, steps_per_epoch)
         if validation_data is not None:
-            validation = self._validation(
-                validation_data, validation_batch_size or batch_size, validation_steps
-            )
+            validation = self._validation(validation_data, validation_batch_size, validation_steps)
 
         self.stop_training = False
         loop.set_model(self)
@@ -468,10 +474,9 @@ class Trainer(Graph):
         """
         objective = self._check_compiled("train_on_batch")
         batch = _door.batch(self, objective, x, y, sample_weight, class_weight)
-        if isinstance(batch.x, Sequences):
-            batch = batch.ready()
+        batch = self._one_batch(batch)
         if reset_mask is not None:
-            self.reset_rows(reset_mask)
+            self.reset_rows(reset_mask, batch.samples)
         tracker = Tracker(objective)
         self._train_step(batch, tracker)
         return _results(tracker.logs(), return_dict)
@@ -498,7 +503,7 @@ class Trainer(Graph):
         x, y, sample_weight, batch_size, lengths
             As in `fit`.
         steps : int, optional
-            Batches to evaluate, for iterables that do not end.
+            Batches to evaluate: the first of the data.
         callbacks : list of Callback, optional
         verbose : {"auto", 0, 1, 2}
             2 prints the results.
@@ -510,13 +515,19 @@ class Trainer(Graph):
             The loss; with metrics, a list of it and them, or a dictionary if asked for.
         """
         objective = self._check_compiled("evaluate")
-        door = functools.partial(_door.batch, self, objective)
+        _check_steps(steps=steps, batch_size=batch_size)
+        _check_verbose(verbose)
         batches: Batches
         if _is_iterable_of_batches(x, y):
-            batches = IterableBatches(x, door, steps)
+            if sample_weight is not None or lengths is not None:
+                raise ValueError(
+                    "sample_weight, lengths: expected with arrays only; an iterable gives "
+                    "(x, y, sample_weight) itself"
+                )
+            batches = self._iterable_batches(x, steps)
         else:
-            data = door(x, y, sample_weight, lengths=lengths)
-            batches = self._array_batches(data, batch_size)
+            data = _door.batch(self, objective, x, y, sample_weight, lengths=lengths)
+            batches = self._array_batches(data, batch_size, steps=steps)
         loop = CallbackList(callbacks, model=self, steps=steps, verbose=verbose)
         logs = self._evaluate(batches, loop)
         if verbose == 2:
@@ -558,9 +569,9 @@ class Trainer(Graph):
     ) -> Any:
         """The loss and metrics of one batch; arguments and result as in `train_on_batch`."""
         objective = self._check_compiled("test_on_batch")
-        batch = _door.batch(self, objective, x, y, sample_weight).ready()
+        batch = self._one_batch(_door.batch(self, objective, x, y, sample_weight))
         if reset_mask is not None:
-            self.reset_rows(reset_mask)
+            self.reset_rows(reset_mask, batch.samples)
         return _results(self._evaluate([batch]), return_dict)
 
     # ---- Prediction ----
@@ -588,7 +599,7 @@ class Trainer(Graph):
         verbose : {"auto", 0, 1, 2}
             Accepted for Keras's sake; nothing is shown.
         steps : int, optional
-            Batches to predict, for iterables that do not end.
+            Batches to predict: the first of the data.
         callbacks : list of Callback, optional
 
         Returns
@@ -597,26 +608,30 @@ class Trainer(Graph):
             A list, or a dictionary, of them where there are several outputs.  For sequences of
             different lengths and an output for each step a list of an array for each sequence.
         """
+        _check_steps(steps=steps, batch_size=batch_size)
+        _check_verbose(verbose)
         loop = CallbackList(callbacks, model=self, steps=steps, verbose=verbose)
-        if _is_iterable_of_batches(x, None) and not isinstance(x, (list, tuple, dict)):
+        if _is_iterable_of_batches(x, None) and not isinstance(x, (str, list, tuple, dict)):
+            if lengths is not None:
+                raise ValueError("lengths: expected with an array, got an iterable of batches")
             return self._predict_iterable(x, steps, loop)
-        data = Batch(self._inputs(x, lengths))
-        batches = self._array_batches(data, batch_size)
+        batches = self._array_batches(Batch(self._inputs(x, lengths)), batch_size, steps=steps)
+        data = batches.data
         outputs: list[Any] = []
         begin, end = loop.batch_calls("predict")
         loop.on_predict_begin()
         for step, part in enumerate(batches.parts()):
             for call in begin:
                 call(step, None)
-            batch = data.take(part).ready()
-            y, _ = self._predict(batch)
-            found = list(y) if self.returns_several else [y]
+            taken = data.take(part)
+            y, _ = self._predict(taken.ready())
+            found = self._by_sequence(taken, y)
             if not outputs:
-                outputs = [_room(data.samples, array, batch) for array in found]
+                outputs = [_room(data.samples, array) for array in found]
             for output, array in zip(outputs, found, strict=True):
                 if isinstance(output, list):
-                    for place, row, length in zip(part, array, data.x.lengths[part], strict=True):
-                        output[place] = row[:length].copy()
+                    for place, row in zip(np.arange(data.samples)[part], array, strict=True):
+                        output[place] = row
                 else:
                     output[part] = array
             for call in end:
@@ -626,21 +641,23 @@ class Trainer(Graph):
 
     def _predict_iterable(self, x: Any, steps: int | None, loop: CallbackList) -> Any:
         """The outputs for what an iterable of batches gives."""
+        if steps is None:
+            check_ends(x, "x", "steps")
         parts: list[list[np.ndarray]] = []
         begin, end = loop.batch_calls("predict")
         loop.on_predict_begin()
         for step, item in enumerate(itertools.islice(x, steps)):
             for call in begin:
                 call(step, None)
-            batch = Batch(self._inputs(item[0] if isinstance(item, tuple) else item)).ready()
-            y, _ = self._predict(batch)
-            parts.append(list(y) if self.returns_several else [y])
+            data = Batch(self._inputs(item[0] if isinstance(item, tuple) else item))
+            y, _ = self._predict(self._one_batch(data))
+            parts.append(self._by_sequence(data, y))
             for call in end:
                 call(step, {"outputs": y})
         loop.on_predict_end()
         if not parts:
             raise ValueError("x: the iterable gave no batches")
-        return self._structured([np.concatenate(arrays) for arrays in zip(*parts, strict=True)])
+        return self._structured([_together(arrays) for arrays in zip(*parts, strict=True)])
 
     def predict_on_batch(self, x: Any, *, reset_mask: Any = None) -> Any:
         """The outputs for one batch of inputs.
@@ -651,13 +668,13 @@ class Trainer(Graph):
         reset_mask : array_like of bool, shape (batch,), optional
             As in `train_on_batch`.
         """
-        inputs: Any = self._inputs(x)
-        mask = None
-        if isinstance(inputs, Sequences):
-            inputs, mask = inputs.padded(), inputs.mask()
+        data = Batch(self._inputs(x))
+        batch = self._one_batch(data)
         if reset_mask is not None:
-            self.reset_rows(reset_mask)
-        y, _, _ = self.execute(inputs, False, mask, False, False)
+            self.reset_rows(reset_mask, batch.samples)
+        y, _, _ = self.execute(batch.x, False, batch.mask, False, False)
+        if batch.mask is not None:
+            return self._structured(self._by_sequence(data, y))
         return self._structured(list(y)) if self.returns_several else y
 
     def _predict(self, batch: Batch, penalties: list[Any] | None = None) -> tuple[Any, Any]:
@@ -670,6 +687,33 @@ class Trainer(Graph):
             penalties=penalties,
         )
         return y, mask
+
+    def _one_batch(self, data: Batch) -> Batch:
+        """Samples as one batch: sequences padded, which not all layers can read."""
+        if isinstance(data.x, Sequences) and len(set(data.x.lengths)) > 1:
+            layer = self.heedless_layer(data.x.shape)
+            if layer is not None:
+                raise ValueError(
+                    f"x: {layer.name} ({type(layer).__name__}) mixes time steps and takes no "
+                    "notice of padding: expected sequences of one length in a batch, got lengths "
+                    f"from {data.x.lengths.min()} to {data.x.lengths.max()}"
+                )
+        return data.ready()
+
+    def _by_sequence(self, data: Batch, y: Any) -> list[Any]:
+        """The outputs; those of sequences with a time axis as lists, each as long as it should."""
+        found: list[Any] = list(y) if self.returns_several else [y]
+        if not isinstance(data.x, Sequences):
+            return found
+        time = data.x.shape[1]
+        for place, timed in enumerate(self.timed_outputs(data.x.shape)):
+            if timed:
+                whole = found[place].shape[1] != time  # as of a convolution that is not padded
+                found[place] = [
+                    row.copy() if whole else row[:length].copy()
+                    for row, length in zip(found[place], data.x.lengths, strict=True)
+                ]
+        return found
 
     def _structured(self, outputs: list[Any]) -> Any:
         """Outputs as the model returns them: one, a list, or a dictionary."""
@@ -687,23 +731,54 @@ class Trainer(Graph):
         return inputs
 
     def _array_batches(
-        self, data: Batch, batch_size: int | None, shuffle: bool = False
+        self,
+        data: Batch,
+        batch_size: int | None,
+        shuffle: bool = False,
+        steps: int | None = None,
     ) -> ArrayBatches:
-        """Batches of 32, unless asked for or described by the Input otherwise."""
+        """Batches of 32, unless asked for or described by the Input otherwise; or the first few."""
         if batch_size is None:
             shape = self.input_shape[0] if self.takes_several else self.input_shape
             batch_size = shape[0] or 32
-        size, count = _checks.integer("batch_size", batch_size, 1), data.samples
+        if steps is not None:
+            data = data.take(slice(steps * batch_size))
+        size, count = batch_size, data.samples
         if self.stateful and count > size and count % size:
             raise ValueError(
                 f"batch_size: a stateful model needs batches of one size, got {count} samples in "
                 f"batches of {size}"
             )
-        return ArrayBatches(data, size, shuffle)
+        lengths = "any" if self.stateful else "similar"
+        if isinstance(data.x, Sequences) and self.heedless_layer(data.x.shape) is not None:
+            if self.stateful:
+                self._one_batch(data)
+            lengths = "equal"
+            # The shortest must have room for all layers, too.
+            shortest = max(1, int(data.x.lengths.min()))
+            self.checked_output_shape((data.samples, shortest, *data.x.shape[2:]))
+        return ArrayBatches(data, size, shuffle, lengths)
+
+    def _iterable_batches(
+        self,
+        source: Any,
+        steps: int | None,
+        argument: str = "x",
+        steps_argument: str = "steps",
+        **options: Any,
+    ) -> IterableBatches:
+        """What an iterable of batches gives, each checked."""
+        assert self.objective is not None
+        door = functools.partial(_door.batch, self, self.objective, **options)
+        return IterableBatches(
+            source, lambda *item: self._one_batch(door(*item)), steps, argument, steps_argument
+        )
 
     def _validation(self, data: Any, batch_size: int | None, steps: int | None) -> Batches:
         assert self.objective is not None
         door = functools.partial(_door.batch, self, self.objective)
+        if isinstance(data, list) and not all(isinstance(item, tuple) for item in data):
+            data = tuple(data)
         if isinstance(data, tuple):
             if len(data) not in (2, 3):
                 raise ValueError(
@@ -711,19 +786,27 @@ class Trainer(Graph):
                     f"{len(data)} entries"
                 )
             try:
-                return self._array_batches(door(*data), batch_size)
+                return self._array_batches(door(*data), batch_size, steps=steps)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"validation_data: {error}") from None
         if not isinstance(data, Iterable):
             raise TypeError(f"validation_data: expected (x, y) or batches, got {data!r}")
-        return IterableBatches(data, door, steps, argument="validation_data")
+        if isinstance(data, Iterator) and steps is None:
+            raise ValueError(
+                f"validation_data: an iterator ({type(data).__name__}) cannot start anew for each "
+                "epoch, and may not end; say how many batches to take with validation_steps, or "
+                "give a list"
+            )
+        return self._iterable_batches(data, steps, "validation_data", "validation_steps")
 
-    def reset_rows(self, mask: Any) -> None:
+    def reset_rows(self, mask: Any, count: int | None = None) -> None:
         """Let rows of the next batch of stateful layers start from zeros.
 
         Parameters
         ----------
         mask : array_like of bool, shape (batch,)
+        count : int, optional
+            The size of that batch, if it is known.
         """
         if not self.stateful:
             raise ValueError(f"reset_mask: {self.name} has no stateful layer")
@@ -735,16 +818,34 @@ class Trainer(Graph):
         for layer in self.inner_layers():
             if getattr(layer, "stateful", False) and not layer.sublayers():
                 layer.reset_rows(rows)  # type: ignore[attr-defined]
+        if count is not None and len(rows) != count:
+            raise ValueError(f"reset_mask: expected shape {(count,)}, got {rows.shape}")
 
 
 Batches = ArrayBatches | IterableBatches
 
 
-def _room(count: int, y: np.ndarray, batch: Batch) -> Any:
+def _check_steps(**steps: Any) -> None:
+    for argument, value in steps.items():
+        if value is not None:
+            _checks.integer(argument, value, 1)
+
+
+def _check_verbose(verbose: Any) -> None:
+    if isinstance(verbose, np.ndarray) or verbose not in ("auto", 0, 1, 2):
+        raise ValueError(f"verbose: expected 'auto', 0, 1 or 2, got {verbose!r}")
+
+
+def _room(count: int, y: Any) -> Any:
     """Where outputs go: an array, or a list where each sequence's is as long as itself."""
-    if batch.mask is not None and y.ndim > 1 and y.shape[1] == batch.mask.shape[1]:
-        return [None] * count
-    return np.empty((count, *y.shape[1:]), y.dtype)
+    return [None] * count if isinstance(y, list) else np.empty((count, *y.shape[1:]), y.dtype)
+
+
+def _together(parts: Sequence[Any]) -> Any:
+    """The outputs for several batches: a list if some are, or if their lengths differ."""
+    if any(isinstance(part, list) for part in parts) or len({part.shape[1:] for part in parts}) > 1:
+        return [row for part in parts for row in part]
+    return np.concatenate(parts)
 
 
 def _results(logs: Logs, return_dict: bool) -> Any:

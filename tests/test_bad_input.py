@@ -1,5 +1,7 @@
 """Bad input gives an error before anything is changed; odd input works."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -161,6 +163,33 @@ def test_unknown_names_come_with_the_nearest_known_ones(make, message):
         (lambda: compiled().fit(X, Y, sample_weight=[-1] * 20), "sample_weight: .*>= 0, got -1"),
         (lambda: compiled().fit(X, Y, class_weight={7: 2}), "class_weight: .*0 to 1, got 7"),
         (lambda: compiled().fit([(X, Y)], sample_weight=[1]), "sample_weight: expected with arr"),
+        (lambda: compiled().fit(X, Y, validation_batch_size=0), "validation_batch_size: expected"),
+        (lambda: compiled().fit(X, Y, validation_steps=0), "validation_steps: expected an integer"),
+        (lambda: compiled().fit([(X, Y)], steps_per_epoch=0), "steps_per_epoch: expected an int"),
+        (lambda: compiled().fit(itertools.repeat((X, Y))), "never ends; .* with steps_per_epoch"),
+        (
+            lambda: compiled().fit(X, Y, validation_data=itertools.repeat((X, Y))),
+            r"validation_data: an iterator \(repeat\) .* with validation_steps",
+        ),
+        (
+            lambda: compiled().fit(X, Y, validation_data=((X, Y) for _ in iter(int, 1))),
+            r"validation_data: an iterator \(generator\) .* with validation_steps",
+        ),
+        (lambda: compiled().fit("data"), r"x: without targets y, expected batches .*, got str"),
+        (lambda: compiled().fit([X, Y]), r"x: without targets y, expected batches .*, got ndarray"),
+        (lambda: compiled().fit([(X, Y, Y, Y)]), "got tuple of 4 entries"),
+        (lambda: compiled().fit(lambda: [(X, Y)]), "y: expected targets.*call it"),
+        (lambda: compiled().fit(X, Y, tbptt=0), "tbptt: expected an integer >= 1, got 0"),
+        (lambda: compiled().fit(X, 3), r"x, y: expected the same number of samples"),
+        (lambda: compiled().evaluate(X, Y, steps=0), "steps: expected an integer >= 1, got 0"),
+        (lambda: compiled().evaluate(X, Y, batch_size=0), "batch_size: expected an integer >= 1"),
+        (lambda: compiled().evaluate(X, Y, verbose="no"), "verbose: expected"),
+        (lambda: compiled().evaluate([(X, Y)], sample_weight=[1]), "sample_weight, lengths: exp"),
+        (lambda: compiled().evaluate(itertools.cycle([(X, Y)])), "x: cycle never ends"),
+        (lambda: compiled().predict(X, steps=-1), "steps: expected an integer >= 1, got -1"),
+        (lambda: compiled().predict(X, verbose="no"), "verbose: expected"),
+        (lambda: compiled().predict(itertools.repeat(X)), "x: repeat never ends; .* with steps"),
+        (lambda: optimizers.Adam("0.1"), "learning_rate: expected a number >= 0, got '0.1'"),
         (lambda: compiled(metrics=["mae", "mae"]), "metrics: expected different names"),
         (lambda: cgru.Sequential([3]), "layer: expected a Layer or an Input, got 3"),
         (lambda: layers.Dense(1, no_such=2), r"Dense: unknown arguments \['no_such'\]"),

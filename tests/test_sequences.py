@@ -146,7 +146,13 @@ def test_tokens_of_different_lengths(rng):
         ({"x": np.ones((3, 4, 3)), "lengths": [1, 2, -1]}, r"lengths: expected from 0 to"),
         ({"x": np.ones((3, 4, 3)), "lengths": [1, 2, 2.5]}, r"lengths: expected integers, got 2.5"),
         ({"x": [np.ones((3, 3)), np.ones((2, 2))]}, r"x\[1\]: expected shape \('time', 3\)"),
-        ({"x": [np.ones((3, 3)), np.full((2, 3), np.nan)]}, r"x: expected finite"),
+        ({"x": [np.ones((3, 3)), np.full((2, 3), np.nan)]}, r"x\[1\]: expected finite .* \(0, 0\)"),
+        (
+            {"x": [np.ones((3, 3)), np.ones((2, 3))], "lengths": [3, 2]},
+            r"lengths: expected with an array of padded",
+        ),
+        ({"x": iter([np.ones((2, 3, 3))]), "lengths": [3, 2]}, r"lengths: expected with an array"),
+        ({"x": np.ones(3), "lengths": [1, 1, 1]}, r"x: expected \[samples, time, ...\]"),
         ({"x": [np.ones((3, 3)), [["a"] * 3] * 2]}, r"x\[1\]: expected an array of numbers"),
     ],
 )
@@ -276,3 +282,141 @@ def test_rows_are_reset_one_by_one(rng):
         model.predict_on_batch(x[2], reset_mask=[1, 0])
     with pytest.raises(ValueError, match="no stateful layer"):
         fresh.predict_on_batch(x[2], reset_mask=[True, False])
+
+
+# ---- Layers that mix time steps, other kinds of data ----
+
+MIXING = {
+    "go_backwards": lambda: [layers.GRU(4, return_sequences=True, go_backwards=True)],
+    "same": lambda: [layers.GRU(4, return_sequences=True), layers.Conv1D(3, 3, padding="same")],
+    "causal": lambda: [layers.Conv1D(3, 3, padding="causal")],
+    "valid": lambda: [layers.Conv1D(3, 2), layers.GRU(3, return_sequences=True)],
+    "pooling": lambda: [layers.Conv1D(3, 2, padding="same"), layers.MaxPooling1D(2)],
+    "nested": lambda: [cgru.Sequential([cgru.Input((None, 3)), layers.Conv1D(3, 2)])],
+    "maximum": lambda: [
+        layers.Bidirectional(layers.GRU(3, return_sequences=True)),
+        layers.GlobalMaxPooling1D(keepdims=True),
+    ],
+}
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("name", MIXING)
+def test_layers_that_mix_steps_read_sequences_as_if_alone(rng, name, last):
+    """Sequences of one length come together, and are not padded."""
+    mixing = MIXING[name]()
+    model = cgru.Sequential([cgru.Input((None, 3)), *mixing, *([layers.GRU(2)] if last else [])])
+    model.compile("sgd", "mse")
+    x = sequences(rng, [5, 2, 7, 3, 7, 2, 4, 7])
+    found = model.predict(x, batch_size=2)
+    assert len(found) == len(x)
+    for one, item in zip(found, x, strict=True):
+        np.testing.assert_array_equal(one, model.predict(item[np.newaxis])[0])
+    if last:
+        before = model.theta
+        model.fit(x, np.ones((8, 2)), batch_size=2)
+        assert model.history.params["steps"] == 6
+        assert (model.theta != before).any()
+    with pytest.raises(ValueError, match=r"x: .* mixes time steps .* lengths from 2 to 7"):
+        model.predict_on_batch(x)
+    with pytest.raises(ValueError, match=r"x: .* mixes time steps"):
+        model.predict(iter([x]))
+    same = model.predict_on_batch([x[2], x[4]])
+    np.testing.assert_allclose(same[1], model.predict(x[4][np.newaxis])[0], rtol=1e-6)
+
+
+def test_a_sequence_that_is_too_short_for_a_layer(rng):
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.Conv1D(2, 3), layers.GRU(2)])
+    model.compile("sgd", "mse")
+    before = model.theta
+    with pytest.raises(ValueError, match=r"x: conv.* expects at least 3 time steps"):
+        model.fit(sequences(rng, [5, 2]), np.ones((2, 2)))
+    np.testing.assert_array_equal(model.theta, before)
+
+
+def test_targets_for_each_step_need_as_many_steps(rng):
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.Conv1D(1, 2)])
+    model.compile("sgd", "mse")
+    x = sequences(rng)
+    with pytest.raises(ValueError, match=r"y: targets for each step .* got 6 steps for 7"):
+        model.fit(x, [item[:, :1] for item in x])
+
+
+@pytest.mark.parametrize("steps", [False, True])
+def test_batches_of_lists(rng, steps):
+    """An iterable may give lists of sequences, of one length or several."""
+    model, x = recurrent(steps), sequences(rng, [5, 1, 0, 3, 3, 3])
+    y = [rng.standard_normal((len(item), 2)) for item in x] if steps else np.ones((6, 2))
+    batches = [(x[i : i + 3], y[i : i + 3]) for i in (0, 3)]
+    model.fit(batches, epochs=2, validation_data=batches)
+    model.fit(iter(batches * 3), epochs=2, steps_per_epoch=2)
+    loss = model.evaluate(batches, return_dict=True)["loss"]
+    parts = [model.evaluate(*batch, return_dict=True)["loss"] for batch in batches]
+    assert loss == pytest.approx(np.mean(parts))
+    found = model.predict(iter([x[:3], x[3:]]))
+    assert len(found) == 6
+    for one, other in zip(found, model.predict(x), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+
+
+def test_several_outputs(rng):
+    x, a = sequences(rng, [4, 0, 7, 2]), cgru.Input((None, 3))
+    h = layers.GRU(4, return_sequences=True)(a)
+    outputs = [layers.Dense(1, name="steps")(h), layers.Dense(7, name="last")(layers.GRU(2)(h))]
+    model = cgru.Model(a, outputs)
+    model.compile("adam", "mse", metrics=[["mae"], ["mae"]])
+    y = [[item[:, :1] for item in x], rng.standard_normal((4, 7))]
+    model.fit(x, y, epochs=2, validation_split=0.5)
+    model.evaluate(x, {"steps": y[0], "last": y[1]})
+    steps, last = model.predict(x)
+    assert [len(item) for item in steps] == [4, 0, 7, 2]
+    assert last.shape == (4, 7)
+    for place in (0, 2, 3):
+        one, other = model.predict(x[place][np.newaxis])
+        np.testing.assert_allclose(steps[place], one[0], rtol=1e-6)
+        np.testing.assert_allclose(last[place], other[0], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"y\['steps'\]: expected a list of arrays"):
+        model.fit(x, [np.ones((4, 1)), y[1]])
+
+
+def test_an_output_as_wide_as_the_first_batch_is_long(rng):
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4)])
+    assert model.predict(sequences(rng, [4, 3]), batch_size=2).shape == (2, 4)
+
+
+def test_only_empty_sequences():
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4)])
+    np.testing.assert_array_equal(model.predict([np.zeros((0, 3))] * 2), np.zeros((2, 4)))
+    np.testing.assert_array_equal(model.predict([[], []]), np.zeros((2, 4)))
+
+
+def test_rows_of_a_stateful_model_keep_their_places(rng):
+    """Batches are not put in another order: each row carries the state of its own."""
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, stateful=True)])
+    first, second = sequences(rng, [2, 5]), sequences(rng, [6, 1])
+    model.predict(first, batch_size=2)
+    found = model.predict(second, batch_size=2)
+    for row in range(2):
+        model.reset_states()
+        whole = np.concatenate([first[row], second[row]])[np.newaxis]
+        np.testing.assert_allclose(found[row], model.predict(whole)[0], rtol=1e-6)
+
+
+def test_arrays_of_arrays(rng):
+    model, x = recurrent(), sequences(rng)
+    array = np.empty(len(x), object)
+    array[:] = x
+    np.testing.assert_array_equal(model.predict(array), model.predict(x))
+
+
+def test_a_list_for_one_of_several_inputs(rng):
+    a, b = cgru.Input((None, 3), name="a"), cgru.Input((2,), name="b")
+    model = cgru.Model([a, b], layers.Concatenate()([layers.GRU(4)(a), b]))
+    with pytest.raises(ValueError, match=r"x\['a'\]: expected an array, got a list of sequences"):
+        model.predict([sequences(rng), np.ones((len(LENGTHS), 2))])
+
+
+def test_reset_masks_have_the_size_of_the_batch():
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, stateful=True)])
+    with pytest.raises(ValueError, match=r"reset_mask: expected shape \(2,\), got \(3,\)"):
+        model.predict_on_batch(np.ones((2, 4, 3)), reset_mask=np.ones(3, bool))

@@ -491,3 +491,16 @@ def test_arguments_have_the_order_of_keras():
         "steps_per_epoch", "validation_steps", "validation_batch_size", "validation_freq",
         "lengths", "tbptt",
     ]  # fmt: skip
+
+
+def test_steps_take_the_first_of_arrays():
+    x = np.random.default_rng(0).standard_normal((20, 2))
+    y = x.sum(axis=1)
+    model = cgru.Sequential([cgru.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    first = model.evaluate(x[:10], y[:10])
+    assert model.evaluate(x, y, batch_size=5, steps=2) == pytest.approx(first)
+    np.testing.assert_array_equal(model.predict(x, 5, steps=2), model.predict(x[:10], 5))
+    model.compile(cgru.optimizers.SGD(0.0), "mse")
+    history = model.fit(x, y, 5, validation_data=[x, y], validation_steps=2).history
+    assert history["val_loss"] == [pytest.approx(first)]

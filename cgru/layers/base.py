@@ -91,6 +91,9 @@ class Layer(Configurable):
     then lists, and so is what backward returns.  One with several outputs returns a tuple of them,
     `compute_output_shape` a tuple of shapes, and backward is given a tuple of gradients, None for
     an output that nobody used.
+
+    A layer that treats each time step alone says so with ``stepwise = True`` in its class: then
+    sequences of different lengths are padded into one batch, and `tbptt` can cut them.
     """
 
     # Whether inputs are indices, and stay integers: those of an Embedding, for example.
@@ -100,6 +103,9 @@ class Layer(Configurable):
     stepwise = False
     # Whether its output has a mask where its input has none.
     makes_mask = False
+    # Whether steps that are masked, at the end of a sequence, have no effect on what is returned
+    # for it; so it is where each step is read alone, and where the last state is returned.
+    _heeds_masks = False
     # Whether a call reads a list of arrays.
     takes_several = False
 
@@ -303,6 +309,12 @@ class Layer(Configurable):
         return _checks.floats(argument, value, self._dtype)
 
     # ---- Weights ----
+
+    @property
+    def heeds_masks(self) -> bool:
+        """Whether sequences that are padded, with a mask, give what they give alone."""
+        last = getattr(self, "return_sequences", None) is False
+        return self.stepwise or self._heeds_masks or last
 
     @property
     def dtype(self) -> str:

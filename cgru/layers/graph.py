@@ -196,6 +196,27 @@ class Graph(Layer):
                 plan.append((step.layer, before, needed, step, step.is_plain, place_in, place_out))
         return plan
 
+    def heedless_layer(self, shape: Any) -> Layer | None:
+        """The first layer whose results for padded sequences would depend on the padding.
+
+        It mixes time steps and takes no notice of masks, as Conv1D does; what comes after the time
+        axis is gone is not looked at.
+        """
+        shapes = self.output_shapes([(None, None, *shape[2:])])
+        for step in self.steps:
+            reads = [shapes[place] for place in step.reads]
+            if not any(len(read) > 1 and read[1] is None for read in reads):
+                continue
+            if not isinstance(step.layer, Graph):
+                found = None if step.layer.heeds_masks else step.layer
+            elif step.layer.takes_several:
+                found = step.layer
+            else:
+                found = step.layer.heedless_layer(reads[0])
+            if found is not None:
+                return found
+        return None
+
     def output_shapes(self, shapes: Sequence[Any]) -> list[Any]:
         """The shapes of all tensors, for inputs of `shapes`; each layer checks what it reads."""
         found: list[Any] = [None] * self.count

@@ -212,6 +212,8 @@ class BatchNormalization(_Scaled):
     True
     """
 
+    _heeds_masks = True
+
     def __init__(
         self,
         axis: int = -1,

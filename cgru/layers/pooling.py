@@ -54,6 +54,8 @@ class GlobalAveragePooling1D(_GlobalPooling1D):
     (2, 4)
     """
 
+    _heeds_masks = True
+
     def forward(self, x: np.ndarray, mask: np.ndarray | None = None) -> tuple[np.ndarray, Backward]:
         if mask is None:
             weight = np.full((1, 1, 1), 1 / x.shape[1], x.dtype)

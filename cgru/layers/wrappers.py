@@ -48,6 +48,8 @@ class Bidirectional(Layer):
     (2, 7, 8)
     """
 
+    _heeds_masks = True
+
     def __init__(
         self,
         layer: Layer,
