@@ -126,6 +126,9 @@ def _norms(w: np.ndarray, axis: Any) -> np.ndarray:
 max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 _NAMES = _checks.names_of(MaxNorm, NonNeg, UnitNorm, MinMaxNorm)
 
+# As Keras calls the classes, too.
+max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
+
 
 def get(identifier: Any, argument: str = "constraint") -> Constraint | None:
     """The constraint that a name, class or object stands for; None stands for none.

@@ -98,17 +98,23 @@ class RandomNormal(_Random):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal, but drawn again beyond two standard deviations.
+    """Normal; what lies beyond two standard deviations is drawn again.
+
+    Parameters
+    ----------
+    mean, stddev : float
+        Before that.
+    seed : int, optional
 
     Examples
     --------
-    >>> values = cgru.initializers.TruncatedNormal(stddev=0.1, seed=1)((100,))
+    >>> values = cgru.initializers.TruncatedNormal(stddev=0.1, seed=1)((1000,))
     >>> bool(abs(values).max() <= 0.2)
     True
     """
 
     def draw(self, generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-        return self.mean + self.stddev * _truncated(generator, shape)
+        return self.mean + self.stddev * _truncated_normal(generator, shape)
 
 
 class RandomUniform(_Random):
@@ -178,12 +184,13 @@ class VarianceScaling(_Random):
             return generator.uniform(-limit, limit, shape)
         if self.distribution == "untruncated_normal":
             return generator.normal(0, math.sqrt(variance), shape)
+        values = _truncated_normal(generator, shape)
         # the standard deviation of a normal truncated at 2
-        return _truncated(generator, shape) * (math.sqrt(variance) / 0.87962566103423978)
+        return values * (math.sqrt(variance) / 0.87962566103423978)
 
 
-def _truncated(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Standard normal, drawn again beyond 2."""
+def _truncated_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Standard normal; what lies beyond 2 is drawn again."""
     values = generator.standard_normal(shape)
     while (far := np.abs(values) > 2).any():
         values[far] = generator.standard_normal(np.count_nonzero(far))
@@ -310,13 +317,18 @@ class Orthogonal(_Random):
 
 
 class Identity(Initializer):
-    """The identity matrix, times `gain`.
+    """The identity matrix.
+
+    Parameters
+    ----------
+    gain : float
+        Factor on it.
 
     Examples
     --------
-    >>> cgru.initializers.Identity()((2, 2))
-    array([[1., 0.],
-           [0., 1.]], dtype=float32)
+    >>> cgru.initializers.Identity(2.0)((2, 2))
+    array([[2., 0.],
+           [0., 2.]], dtype=float32)
     """
 
     def __init__(self, gain: float = 1.0) -> None:
@@ -328,14 +340,6 @@ class Identity(Initializer):
         return (self.gain * np.eye(*shape)).astype(dtype)
 
 
-# Their other names.
-zeros, ones, constant, identity, orthogonal = Zeros, Ones, Constant, Identity, Orthogonal
-random_normal, random_uniform = RandomNormal, RandomUniform
-truncated_normal, variance_scaling = TruncatedNormal, VarianceScaling
-glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
-he_normal, he_uniform = HeNormal, HeUniform
-lecun_normal, lecun_uniform = LecunNormal, LecunUniform
-IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 _NAMES = _checks.names_of(
     Zeros,
     Ones,
@@ -355,6 +359,15 @@ _NAMES = _checks.names_of(
     uniform=RandomUniform,
     normal=RandomNormal,
 )
+
+# The names of Keras's functions, which are these classes there, too.
+zeros, ones, constant, identity = Zeros, Ones, Constant, Identity
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+variance_scaling, orthogonal = VarianceScaling, Orthogonal
+glorot_uniform, glorot_normal = GlorotUniform, GlorotNormal
+he_uniform, he_normal = HeUniform, HeNormal
+lecun_uniform, lecun_normal = LecunUniform, LecunNormal
+IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 
 
 def get(identifier: Any, argument: str = "initializer") -> Initializer:

@@ -130,6 +130,9 @@ class OrthogonalRegularizer(Regularizer):
 l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 _NAMES = _checks.names_of(L1, L2, L1L2, OrthogonalRegularizer, l1_l2=L1L2)
 
+# As Keras calls the classes, too.
+l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
+
 
 def get(identifier: Any, argument: str = "regularizer") -> Regularizer | None:
     """The regularizer that a name, class or object stands for; None stands for none.

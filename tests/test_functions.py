@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numeric import check_gradient
 
-from cgru import activations, constraints, regularizers
+from cgru import activations, constraints, initializers, regularizers
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
 from make_activations import CONSTRAINTS, NAMES, PATH, REGULARIZERS
@@ -17,16 +17,20 @@ from make_activations import CONSTRAINTS, NAMES, PATH, REGULARIZERS
 GOLDEN = np.load(PATH)
 
 
+DTYPES = pytest.mark.parametrize(("dtype", "accuracy"), [("f4", 1e-5), ("f8", 1e-10)])
+
+
+@DTYPES
 @pytest.mark.parametrize("name", NAMES)
-def test_activations(rng, name):
+def test_activations(rng, name, dtype, accuracy):
     activation = activations.get(name)
-    x, dy = GOLDEN["x"], GOLDEN["dy"]
+    x, dy = GOLDEN["x"].astype(dtype), GOLDEN["dy"].astype(dtype)
     with np.errstate(over="ignore"):
         y, backward = activation.forward(x)
         dx = backward(dy)
-    assert y.dtype == dx.dtype == np.float32
-    np.testing.assert_allclose(y, GOLDEN[f"{name}/y"], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(dx, GOLDEN[f"{name}/dx"], rtol=1e-4, atol=1e-5)
+    assert y.dtype == dx.dtype == np.dtype(dtype)
+    np.testing.assert_allclose(y, GOLDEN[f"{name}/y"], rtol=accuracy, atol=accuracy)
+    np.testing.assert_allclose(dx, GOLDEN[f"{name}/dx"], rtol=accuracy, atol=accuracy)
     x = rng.standard_normal((4, 5)) * 2
     dy = rng.standard_normal(x.shape)
     y, backward = activation.forward(x)
@@ -47,26 +51,28 @@ def test_sparsemax_is_the_nearest_point_of_the_simplex(rng):
     check_gradient(lambda: float((activations.sparsemax(x) * dy).sum()), x, backward(dy), rng)
 
 
+@DTYPES
 @pytest.mark.parametrize("name", CONSTRAINTS)
-def test_constraints(name):
+def test_constraints(name, dtype, accuracy):
     cls, options = CONSTRAINTS[name]
     constraint = getattr(constraints, cls)(**options)
-    w = constraint(GOLDEN["x"])
-    assert w.dtype == np.float32
-    np.testing.assert_allclose(w, GOLDEN[f"{name}/w"], rtol=1e-5, atol=1e-6)
+    w = constraint(GOLDEN["x"].astype(dtype))
+    assert w.dtype == np.dtype(dtype)
+    np.testing.assert_allclose(w, GOLDEN[f"{name}/w"], rtol=accuracy, atol=accuracy)
     assert type(constraint).from_config(constraint.get_config()).get_config() == (
         constraint.get_config()
     )
 
 
+@DTYPES
 @pytest.mark.parametrize("name", REGULARIZERS)
-def test_regularizers(rng, name):
+def test_regularizers(rng, name, dtype, accuracy):
     cls, options = REGULARIZERS[name]
     regularizer = getattr(regularizers, cls)(**options)
-    value, grad = regularizer.forward(GOLDEN["x"][2:])  # without 0
-    assert grad.dtype == np.float32
-    assert value == pytest.approx(float(GOLDEN[f"{name}/value"]), rel=1e-5)
-    np.testing.assert_allclose(grad, GOLDEN[f"{name}/grad"], rtol=1e-4, atol=1e-6)
+    value, grad = regularizer.forward(GOLDEN["x"][2:].astype(dtype))  # without 0
+    assert grad.dtype == np.dtype(dtype)
+    assert value == pytest.approx(float(GOLDEN[f"{name}/value"]), rel=accuracy)
+    np.testing.assert_allclose(grad, GOLDEN[f"{name}/grad"], rtol=accuracy, atol=accuracy)
     x = rng.standard_normal((4, 5))
     _, grad = regularizer.forward(x)
     check_gradient(lambda: regularizer.forward(x)[0], x, grad, rng)
@@ -94,3 +100,18 @@ def test_a_copy_of_a_built_in_activation_is_the_same_one():
     own = activations.Activation(np.square, np.multiply, "tanh")
     assert copy.deepcopy(own) is not own
     assert pickle.loads(pickle.dumps(own)).function is np.square
+
+
+def test_initializers_of_keras_by_other_names(rng):
+    values = initializers.get("truncated_normal").__class__(1.0, 0.5, seed=1)((4000,), "float64")
+    assert abs(values - 1).max() <= 1
+    assert values.mean() == pytest.approx(1, abs=0.03)
+    assert values.std() == pytest.approx(0.5 * 0.8796, rel=0.03)
+    eye = initializers.get("identity")((2, 3), "float64")
+    np.testing.assert_array_equal(eye, np.eye(2, 3))
+    assert initializers.Identity.from_config({"gain": 2.0}).get_config() == {"gain": 2.0}
+    with pytest.raises(ValueError, match=r"shape: identity expects 2 dimensions, got \(3,\)"):
+        initializers.Identity()((3,))
+    assert initializers.he_normal is initializers.HeNormal
+    assert constraints.max_norm is constraints.MaxNorm
+    assert regularizers.l2(0.1).get_config() == {"l2": 0.1}

@@ -15,6 +15,7 @@ from cgru.losses.classification import (
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,
     CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
     CategoricalHinge,
     Dice,
     Hinge,
@@ -22,6 +23,28 @@ from cgru.losses.classification import (
     SparseCategoricalCrossentropy,
     SquaredHinge,
     Tversky,
+)
+from cgru.losses.functions import (
+    binary_crossentropy,
+    binary_focal_crossentropy,
+    categorical_crossentropy,
+    categorical_focal_crossentropy,
+    categorical_generalized_cross_entropy,
+    categorical_hinge,
+    cosine_similarity,
+    dice,
+    hinge,
+    huber,
+    kl_divergence,
+    log_cosh,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    mean_squared_logarithmic_error,
+    poisson,
+    sparse_categorical_crossentropy,
+    squared_hinge,
+    tversky,
 )
 from cgru.losses.regression import (
     CosineSimilarity,
@@ -40,6 +63,7 @@ __all__ = [
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
+    "CategoricalGeneralizedCrossEntropy",
     "CategoricalHinge",
     "CosineSimilarity",
     "Dice",
@@ -57,8 +81,28 @@ __all__ = [
     "SparseCategoricalCrossentropy",
     "SquaredHinge",
     "Tversky",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "categorical_generalized_cross_entropy",
+    "categorical_hinge",
     "check_sample_weight",
+    "cosine_similarity",
+    "dice",
     "get",
+    "hinge",
+    "huber",
+    "kl_divergence",
+    "log_cosh",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_logarithmic_error",
+    "poisson",
+    "sparse_categorical_crossentropy",
+    "squared_hinge",
+    "tversky",
 ]
 
 _NAMES = _checks.names_of(
@@ -66,6 +110,7 @@ _NAMES = _checks.names_of(
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,
     CategoricalFocalCrossentropy,
+    CategoricalGeneralizedCrossEntropy,
     CategoricalHinge,
     CosineSimilarity,
     Dice,
@@ -100,11 +145,18 @@ _NAMES = _checks.names_of(
 
 
 def get(identifier: Any) -> Loss:
-    """The loss that a name, class or object stands for.
+    """The loss that a name, class, object, or one of this module's functions stands for.
 
     Examples
     --------
     >>> cgru.losses.get("mse").name
     'mean_squared_error'
     """
+    if isinstance(found := getattr(identifier, "loss", None), type):
+        identifier = found  # of a function such as mean_squared_error
+    elif callable(identifier) and not isinstance(identifier, (type, Loss)):
+        raise TypeError(
+            f"loss: expected a name or a Loss object, got {identifier!r}; a function of your own "
+            "needs its gradient: subclass cgru.losses.Loss, with a method forward"
+        )
     return _checks.resolve("loss", identifier, Loss, _NAMES)

@@ -114,7 +114,7 @@ class Loss(Configurable):
         if mask is not None:
             factor = _spread(mask, values).astype(values.dtype)
             if self.reduction in ("sum_over_batch_size", "mean"):
-                factor = factor * values.dtype.type(mask.size / (mask.sum() + EPSILON))
+                factor = factor * values.dtype.type(mask.size / max(1, mask.sum()))
             weight = factor if weight is None else weight * factor
         if self.reduction == "mean_with_sample_weight" and weight is not None:
             return weight, float(weight.sum(dtype=np.float64)) or 1.0

@@ -340,6 +340,45 @@ class CategoricalFocalCrossentropy(CategoricalCrossentropy):
         return values, grad.astype(y_pred.dtype, copy=False)
 
 
+class CategoricalGeneralizedCrossEntropy(SparseCategoricalCrossentropy):
+    """``(1 - p**q) / q`` of the probability of the label: robust to labels that are wrong.
+
+    Parameters
+    ----------
+    q : float
+        Between 0, where it is the cross-entropy, and 1, where it is the absolute error.
+    reduction : str, optional
+        As for `Loss`.
+    name : str, optional
+
+    References
+    ----------
+    Zhang and Sabuncu 2018, "Generalized cross entropy loss for training deep neural networks with
+    noisy labels".
+
+    Examples
+    --------
+    >>> cgru.losses.CategoricalGeneralizedCrossEntropy()([1], [[0.75, 0.25]])
+    1.0
+    """
+
+    def __init__(
+        self,
+        q: float = 0.5,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "categorical_generalized_cross_entropy",
+    ) -> None:
+        super().__init__(reduction=reduction, name=name)
+        self.q = _checks.real("q", q, 0, 1, open_minimum=True, open_maximum=True)
+
+    def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        labels = y_true[..., np.newaxis]
+        p, q = np.take_along_axis(y_pred, labels, axis=-1), y_pred.dtype.type(self.q)
+        grad = np.zeros_like(y_pred)
+        np.put_along_axis(grad, labels, -(p ** (q - 1)), axis=-1)
+        return ((1 - p**q) / q)[..., 0], grad
+
+
 class KLDivergence(Loss):
     """``sum(y_true * log(y_true / y_pred))`` over the last axis (Kullback and Leibler 1951).
 

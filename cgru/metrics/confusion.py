@@ -408,7 +408,7 @@ class FBetaScore(Metric):
         square = self.beta**2
         score = (1 + square) * precision * recall / (square * precision + recall + 1e-7)
         if self.average == "weighted":
-            share = (found + missed) / max(1e-7, (found + missed).sum())
+            share = (found + missed) / ((found + missed).sum() + 1e-7)
             return float((score * share).sum())
         return score if self.average is None else float(score.mean())
 

@@ -1,6 +1,8 @@
 """What Keras computes for activations and constraints, into activations.npz.
 
-Run by hand, where Keras and JAX are: ``KERAS_BACKEND=jax python tests/golden/make_activations.py``.
+In float64.  Run by hand, where Keras and JAX are:
+
+    KERAS_BACKEND=jax JAX_ENABLE_X64=1 python tests/golden/make_activations.py
 """
 
 from pathlib import Path
@@ -33,11 +35,14 @@ REGULARIZERS = {
 def main():
     import jax
     import keras
+    from keras.src.backend.common import dtypes
 
+    keras.config.set_floatx("float64")
+    dtypes.BIT64_TO_BIT32_DTYPE.clear()  # else Keras computes means in float32
     rng = np.random.default_rng(1)
-    x = (rng.standard_normal((6, 8)) * 3).astype("f4")
+    x = rng.standard_normal((6, 8)) * 3
     x[0, :4], x[1, :4] = (0, 0.3, -0.3, 20), (-20, 80, -80, 0.7)
-    dy = rng.standard_normal(x.shape).astype("f4")
+    dy = rng.standard_normal(x.shape)
     stored = {"x": x, "dy": dy}
     for name in NAMES:
         y, vjp = jax.vjp(getattr(keras.activations, name), jax.numpy.asarray(x))

@@ -1,6 +1,8 @@
 """What Keras computes for losses, into losses.npz: values, gradients, reductions, weights, masks.
 
-Run by hand, where Keras and JAX are: ``KERAS_BACKEND=jax python tests/golden/make_losses.py``.
+In float64.  Run by hand, where Keras and JAX are:
+
+    KERAS_BACKEND=jax JAX_ENABLE_X64=1 python tests/golden/make_losses.py
 """
 
 from pathlib import Path
@@ -56,10 +58,19 @@ CASES = {
     ),
     "scce": ("SparseCategoricalCrossentropy", {}, "label", "simplex"),
     "scce_logits": ("SparseCategoricalCrossentropy", {"from_logits": True}, "label", "real"),
+    "cgce": ("CategoricalGeneralizedCrossEntropy", {"q": 0.7}, "flat label", "simplex"),
     "tversky": ("Tversky", {"alpha": 0.3, "beta": 0.7, "axis": -1}, "binary", "probability"),
     "dice": ("Dice", {"axis": -1}, "binary", "probability"),
 }
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
+GIVEN = ("", "weight", "mask", "both")
+# The gradients that are kept.
+GRADIENTS = [
+    (reduction, given)
+    for reduction in REDUCTIONS
+    for given in GIVEN
+    if reduction == REDUCTIONS[0] or given == "both"
+]
 
 
 def draw(kind, rng):
@@ -84,31 +95,37 @@ def main():
     import jax
     import keras
     from keras.src import backend
+    from keras.src.backend.common import dtypes
 
+    keras.config.set_floatx("float64")
+    dtypes.BIT64_TO_BIT32_DTYPE.clear()  # else Keras computes means in float32
     rng = np.random.default_rng(1)
     stored = {}
-    weight = rng.random(SHAPE[:2]).astype("f4")
-    mask = rng.random(SHAPE[:2]) < 0.6
+    weight, mask = rng.random(SHAPE[:2]), rng.random(SHAPE[:2]) < 0.6
     stored["weight"], stored["mask"] = weight, mask
     for name, (cls, options, kind_true, kind_pred) in CASES.items():
-        y_true, y_pred = draw(kind_true, rng), draw(kind_pred, rng).astype("f4")
-        if kind_true != "label":
-            y_true = y_true.astype("f4")
-        stored[f"{name}/y_true"], stored[f"{name}/y_pred"] = y_true, y_pred
-        for reduction in REDUCTIONS:
+        y_true, y_pred = draw(kind_true.removeprefix("flat "), rng), draw(kind_pred, rng)
+        w, m = weight, mask
+        if kind_true.startswith("flat"):
+            y_true, y_pred, w, m = y_true[:, 0], y_pred[:, 0], w[:, 0], m[:, 0]
+        values, grads = np.zeros((len(REDUCTIONS), len(GIVEN))), []
+        for row, reduction in enumerate(REDUCTIONS):
             loss = getattr(keras.losses, cls)(reduction=reduction, **options)
-            for given in ("", "weight", "mask", "both"):
+            for column, given in enumerate(GIVEN):
 
-                def value(p, loss=loss, given=given, y_true=y_true):
+                def value(p, loss=loss, given=given, y_true=y_true, w=w, m=m):
                     if given in ("mask", "both"):
                         p = p * 1
-                        backend.set_keras_mask(p, jax.numpy.asarray(mask))
-                    return loss(y_true, p, weight if given in ("weight", "both") else None)
+                        backend.set_keras_mask(p, jax.numpy.asarray(m))
+                    return loss(y_true, p, w if given in ("weight", "both") else None)
 
                 found, grad = jax.value_and_grad(value)(jax.numpy.asarray(y_pred))
-                stored[f"{name}/{reduction}/{given}/value"] = np.asarray(found)
-                if reduction == "sum_over_batch_size" or given == "both":
-                    stored[f"{name}/{reduction}/{given}/grad"] = np.asarray(grad)
+                assert grad.dtype == np.float64
+                values[row, column] = found
+                if (reduction, given) in GRADIENTS:
+                    grads.append(np.asarray(grad))
+        stored |= {f"{name}/y_true": y_true, f"{name}/y_pred": y_pred}
+        stored |= {f"{name}/values": values, f"{name}/grads": np.stack(grads)}
     np.savez_compressed(PATH, **stored)
     print(PATH, PATH.stat().st_size, "bytes, Keras", keras.__version__)
 

@@ -1,0 +1,45 @@
+"""Metrics as functions: one value for each sample (and time step), as `keras.metrics` has them.
+
+Those of losses are the functions of `cgru.losses`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cgru.metrics import accuracy, correlation
+from cgru.metrics.base import Metric
+
+
+def _function(metric: type[Metric], name: str) -> Callable[..., Any]:
+    """The function that gives a metric's values; `get` knows it for the metric by its attribute."""
+
+    def values(y_true: Any, y_pred: Any, **options: Any) -> Any:
+        return metric(**options).values(np.asarray(y_true), np.asarray(y_pred))
+
+    values.__name__ = values.__qualname__ = name
+    values.__doc__ = (
+        f"The values of `{metric.__name__}`, one for each sample (and time step).\n\n"
+        "    Parameters\n    ----------\n    y_true, y_pred : array_like\n"
+        f"    **options\n        As for `{metric.__name__}`.\n"
+    )
+    values.metric = metric  # type: ignore[attr-defined]
+    return values
+
+
+binary_accuracy = _function(accuracy.BinaryAccuracy, "binary_accuracy")
+categorical_accuracy = _function(accuracy.CategoricalAccuracy, "categorical_accuracy")
+concordance_correlation = _function(correlation.ConcordanceCorrelation, "concordance_correlation")
+pearson_correlation = _function(correlation.PearsonCorrelation, "pearson_correlation")
+sparse_categorical_accuracy = _function(
+    accuracy.SparseCategoricalAccuracy, "sparse_categorical_accuracy"
+)
+sparse_top_k_categorical_accuracy = _function(
+    accuracy.SparseTopKCategoricalAccuracy, "sparse_top_k_categorical_accuracy"
+)
+top_k_categorical_accuracy = _function(
+    accuracy.TopKCategoricalAccuracy, "top_k_categorical_accuracy"
+)
