@@ -29,15 +29,26 @@ from cgru import (
     utils,
 )
 from cgru.config import get_num_threads, set_num_threads, show_config
-from cgru.layers import Input
+from cgru.initializers import Initializer
+from cgru.layers import Input, Layer
+from cgru.losses import Loss
+from cgru.metrics import Metric
 from cgru.models import Model, Sequential
+from cgru.optimizers import Optimizer
+from cgru.regularizers import Regularizer
 from cgru.variables import Variable
 
 __version__ = "0.3.0"
 
 __all__ = [
+    "Initializer",
     "Input",
+    "Layer",
+    "Loss",
+    "Metric",
     "Model",
+    "Optimizer",
+    "Regularizer",
     "Sequential",
     "Variable",
     "activations",

@@ -122,8 +122,6 @@ def _norms(w: np.ndarray, axis: Any) -> np.ndarray:
     return np.sqrt(np.square(w).sum(axis=axes, keepdims=True))
 
 
-# Their other names.
-max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNorm
 _NAMES = _checks.names_of(MaxNorm, NonNeg, UnitNorm, MinMaxNorm)
 
 # As Keras calls the classes, too.

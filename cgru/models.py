@@ -93,6 +93,16 @@ class Model(Trainer):
     # ---- Inputs and outputs ----
 
     @property
+    def input(self) -> Any:
+        """The input, or the inputs in the structure in which they were given."""
+        return _structured(self.inputs, self._input_keys)
+
+    @property
+    def output(self) -> Any:
+        """The output, or the outputs in the structure in which they were given."""
+        return _structured(self.outputs, self._output_keys)
+
+    @property
     def input_names(self) -> list[str]:
         """The names of the inputs, as dictionaries of data use them."""
         return [tensor.name for tensor in self.inputs]
@@ -176,24 +186,24 @@ class Model(Trainer):
         self,
         line_length: int | None = None,
         positions: Any = None,
-        print_fn: Callable[[str], Any] | None = None,
+        print_fn: Callable[..., Any] | None = None,
         expand_nested: bool = False,
         show_trainable: bool = False,
-        layer_range: tuple[str, str] | None = None,
+        layer_range: Any = None,
     ) -> None:
         """Print the layers, the shapes of their outputs and their numbers of weights.
 
         Parameters
         ----------
-        line_length, positions
-            Accepted for Keras's sake; columns are as wide as what they hold.
+        line_length, positions : optional
+            Accepted for Keras's sake: columns are as wide as they have to be.
         print_fn : callable, optional
-            Given each line, as `print` is by default.
+            Given each line; `print` by default.
         expand_nested : bool
-            Whether to show the layers of models inside this one as well, indented.
+            Whether to show the layers of models that are layers.
         show_trainable : bool
-            Whether to show which layers train.
-        layer_range : tuple of str, optional
+            Whether to show which layers do not train.
+        layer_range : list of two str, optional
             The names of the first and the last layer to show.
 
         Examples
@@ -211,11 +221,13 @@ class Model(Trainer):
         Layer (type)                  Output shape              Parameters
         gru (GRU)                     (None, 4)                        108
         dense (Dense)                 (None, 1)                          5
-        Total parameters: 113 (452 bytes), trainable: 113
+        Total parameters: 113 (452 bytes), trainable: 113, frozen: 0
         """
         if not self.built:
             raise ValueError(f"{self.name}: call build() or show it data before summary()")
-        for line in lines(self, show_trainable, expand_nested, layer_range):
+        if layer_range is not None:
+            layer_range = [self.get_layer(name) for name in layer_range]
+        for line in lines(self, expand_nested, show_trainable, layer_range):
             (print_fn or print)(line)
 
     # ---- Files ----
@@ -380,12 +392,20 @@ class Sequential(Model):
         if self._input is None:
             dtype = "int64" if self.reads_integers else self.dtype
             self._input = Input(batch_shape=self._shape(), dtype=dtype)
+        self._called_on(self._input)
         return [self._input]
 
     @property
     def outputs(self) -> list[SymbolicTensor]:  # type: ignore[override]
         """The output, once its shape is known."""
-        return [SymbolicTensor(self.output_shape, self._dtype, self.output_names[0])]
+        return [self._called_on(self.inputs[0])]
+
+    def _called_on(self, tensor: SymbolicTensor) -> SymbolicTensor:
+        """What the layers return for the input, of calls that are made when first asked for."""
+        for layer in self.layers:
+            known = [call for call in layer.calls if call.inputs[0] is tensor]
+            tensor = known[-1].outputs[0] if known else layer(tensor)
+        return tensor
 
     @property
     def output_names(self) -> list[str]:

@@ -233,6 +233,8 @@ def _metrics(identifiers: Any) -> list[metrics.Metric]:
         return []
     if not isinstance(identifiers, (list, tuple)):
         identifiers = [identifiers]
+    if len(identifiers) == 1 and isinstance(identifiers[0], (list, tuple)):
+        identifiers = identifiers[0]  # Keras takes a list for each output, of one output, too
     return [metrics.get(identifier) for identifier in identifiers]
 
 

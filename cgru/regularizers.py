@@ -126,8 +126,6 @@ class OrthogonalRegularizer(Regularizer):
         return value, (grad if self.mode == "rows" else grad.T)
 
 
-# Their other names.
-l1, l2, l1_l2, orthogonal_regularizer = L1, L2, L1L2, OrthogonalRegularizer
 _NAMES = _checks.names_of(L1, L2, L1L2, OrthogonalRegularizer, l1_l2=L1L2)
 
 # As Keras calls the classes, too.

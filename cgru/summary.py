@@ -7,37 +7,52 @@ from typing import Any
 
 from cgru.layers.graph import Graph
 
+TITLES = ["Layer (type)", "Output shape", "Parameters", "Reads"]
+LEAST = (29, 24, 11)  # the widths of columns, at least
 
-def lines(model: Any, show_trainable: bool, expand_nested: bool, layer_range: Any) -> Iterator[str]:
+
+def lines(
+    model: Any, expand_nested: bool, show_trainable: bool, layer_range: list[Any] | None
+) -> Iterator[str]:
     """A table of the layers in the order of their calls, and the totals."""
-    chain = all(step.reads == (place,) for place, step in enumerate(model.steps))
-    rows = [["Layer (type)", "Output shape", "Parameters", "Reads"]]
-    found = list(_rows(model, show_trainable, expand_nested))
-    if layer_range is not None:
-        places = [place for place, (layer, _) in enumerate(found) if layer.name in layer_range]
-        if len({found[place][0].name for place in places}) < len(set(layer_range)):
-            raise ValueError(f"layer_range: expected names of layers, got {layer_range!r}")
-        found = found[places[0] : places[-1] + 1]
-    rows += [row for _, row in found]
+    shape = model.input_shape
+    chain, rows = _rows(model, shape, expand_nested, show_trainable, set(), layer_range)
+    rows = [TITLES, *rows]
     yield f"Model: {model.name}"
-    widths = [max(least, *(len(row[i]) for row in rows)) for i, least in enumerate((29, 24, 11))]
-    for name, shape, count, reads in rows:
-        line = f"{name:<{widths[0]}} {shape:<{widths[1]}} {count:>{widths[2]}}"
-        yield line if chain else f"{line}  {reads}"
+    widths = [max(least, *(len(row[i]) for row in rows)) for i, least in enumerate(LEAST)]
+    for name, output, count, reads in rows:
+        line = f"{name:<{widths[0]}} {output:<{widths[1]}} {count:>{widths[2]}}"
+        yield line if chain else f"{line}  {reads}".rstrip()
     total = model.count_params()
     trainable = sum(weight.size for weight in model.trainable_weights)
     size = sum(weight.value.nbytes for weight in model.weights)
-    yield f"Total parameters: {total:,} ({size:,} bytes), trainable: {trainable:,}"
+    yield (
+        f"Total parameters: {total:,} ({size:,} bytes), trainable: {trainable:,}, frozen: "
+        f"{total - trainable:,}"
+    )
 
 
 def _rows(
-    model: Any, show_trainable: bool, expand_nested: bool, depth: int = 0
-) -> Iterator[tuple[Any, list[str]]]:
-    """The layers, and what the table says of each."""
-    inputs = model.input_shape if model.takes_several else [model.input_shape]
-    shapes = dict(enumerate(model.output_shapes(inputs)))
+    model: Any,
+    shape: Any,
+    expand_nested: bool,
+    show_trainable: bool,
+    seen: set[Any],
+    layer_range: list[Any] | None = None,
+) -> tuple[bool, list[list[str]]]:
+    """Whether each layer reads what the one before it returns; and a row for each call."""
+    shapes = dict(enumerate(model.output_shapes(shape if model.takes_several else [shape])))
     names = dict(enumerate(model.input_names))
-    seen = set()
+    chain = all(step.reads == (place,) for place, step in enumerate(model.steps))
+    rows = (
+        []
+        if chain
+        else [
+            [f"{name} (InputLayer)", str(shapes[place]), "0", ""] for place, name in names.items()
+        ]
+    )
+    first, last = layer_range or (None, None)
+    shown = first is None
     for step in model.steps:
         layer, written = step.layer, [shapes[place] for place in step.writes]
         names |= dict.fromkeys(step.writes, layer.name)
@@ -45,9 +60,20 @@ def _rows(
         name = f"{layer.name} ({type(layer).__name__})"
         if show_trainable and not layer.trainable:
             name += ", frozen"
+        first_time = layer not in seen
         seen.add(layer)
+        shown = shown or layer is first
+        if not shown:
+            continue
         reads = ", ".join(dict.fromkeys(names[place] for place in step.reads))
-        shape = str(written[0]) if len(written) == 1 else ", ".join(map(str, written))
-        yield layer, ["  " * depth + name, shape, count, reads]
-        if expand_nested and isinstance(layer, Graph):
-            yield from _rows(layer, show_trainable, True, depth + 1)
+        outputs = str(written[0]) if len(written) == 1 else ", ".join(map(str, written))
+        rows.append([name, outputs, count, reads])
+        if expand_nested and first_time and isinstance(layer, Graph):
+            read = [shapes[place] for place in step.reads]
+            inner = read if layer.takes_several else read[0]
+            inner_chain, inside = _rows(layer, inner, True, show_trainable, seen)
+            chain = chain and inner_chain
+            rows += [["  " + row[0], *row[1:]] for row in inside]
+        if layer is last:
+            break
+    return chain, rows

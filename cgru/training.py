@@ -218,6 +218,73 @@ class Trainer(Graph):
         """The names of what `evaluate` returns."""
         return ["loss"] if self.objective is None else self.objective.result_names
 
+    @property
+    def losses(self) -> list[float]:
+        """What regularizers of the weights add to the loss, each."""
+        weights = [weight for weight in self.trainable_weights if weight.regularizer is not None]
+        return [float(weight.regularizer(weight.value)) for weight in weights]
+
+    def get_metrics_result(self) -> Logs:
+        """The losses and metrics by name, of the batches since the last epoch of `fit` began."""
+        return self.tracker.logs() if hasattr(self, "tracker") else {}
+
+    def reset_metrics(self) -> None:
+        """Let the losses and metrics start anew."""
+        if self.objective is not None:
+            self.tracker = Tracker(self.objective)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> float:
+        """The loss of predictions, with what regularizers of the weights add to it.
+
+        Parameters
+        ----------
+        x : array_like, optional
+            Not looked at.
+        y, y_pred : array_like
+            Targets and predictions; lists, or dictionaries by output, where there are several.
+        sample_weight : array_like, optional
+        training : bool
+            Makes no difference here.
+
+        Notes
+        -----
+        `fit` does not call it, so that overriding it does not change what is trained on: that is
+        what a subclass of `cgru.losses.Loss` is for, which knows its gradient.
+
+        Examples
+        --------
+        >>> model = cgru.Sequential([cgru.Input((2,)), cgru.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> model.compute_loss(y=[[1.0], [2.0]], y_pred=[[1.0], [4.0]])
+        2.0
+        """
+        objective = self._check_compiled("compute_loss")
+        parts = zip(
+            objective.names,
+            objective.losses,
+            objective.weights,
+            objective.by_output("y", y),
+            objective.by_output("y_pred", y_pred),
+            objective.by_output("sample_weight", sample_weight),
+            strict=True,
+        )
+        total = sum(self.losses)
+        for name, loss, factor, target, prediction, weight in parts:
+            if loss is None:
+                continue
+            for argument, value in (("y", target), ("y_pred", prediction)):
+                if value is None:
+                    raise ValueError(f"{argument}: expected values for {name!r}, got None")
+            total += factor * loss(target, prediction, weight)
+        return float(total)
+
     def _check_compiled(self, method: str) -> Objective:
         if self.objective is None:
             raise ValueError(f"{method}: call compile() first, with an optimizer and a loss")

@@ -347,23 +347,63 @@ def test_summary_of_a_graph():
     model = encoder_decoder()
     model.layers[-2].trainable = False
     model.summary(print_fn=lines.append, show_trainable=True)
-    assert len(lines) == 6
+    assert len(lines) == 8
+    assert lines[2].startswith("source (InputLayer)")
     assert "decoder (GRU), frozen" in "\n".join(lines)
-    assert lines[3].endswith("target, encoder")
-
-
-def test_summary_of_some_layers_and_of_inner_models():
-    inner = cgru.Sequential(
-        [cgru.Input((None, 3)), layers.GRU(4, name="gru"), layers.Dense(2, name="two")],
-        name="inner",
-    )
-    x = cgru.Input((None, 3))
-    h = layers.Dense(3, name="first")(x)
-    model = cgru.Model(x, layers.Dense(1, name="last")(inner(h)))
-    lines = []
-    model.summary(print_fn=lines.append, expand_nested=True)
-    found = [line.split(" (")[0] for line in lines[2:-1]]
-    assert found == ["first", "inner", "  gru", "  two", "last"]
+    assert lines[5].endswith("target, encoder")
+    assert lines[-1] == "Total parameters: 214 (856 bytes), trainable: 118, frozen: 96"
     lines.clear()
-    model.summary(100, print_fn=lines.append, layer_range=("first", "inner"))
-    assert [line.split(" (")[0] for line in lines[2:-1]] == ["first", "inner"]
+    model.summary(print_fn=lines.append, layer_range=["encoder", "decoder"])
+    assert [line.split()[0] for line in lines[2:-1]] == ["source", "target", "encoder", "decoder"]
+
+
+def test_summary_of_models_in_models():
+    inner = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, name="g")], name="inner")
+    model = cgru.Sequential([cgru.Input((None, 3)), inner, layers.Dense(1, name="d")])
+    lines = []
+    model.summary(80, expand_nested=True, print_fn=lines.append)
+    assert [line.split()[0] for line in lines[2:]] == ["inner", "g", "d", "Total"]
+    assert lines[3].startswith("  g (GRU)")
+
+
+@pytest.mark.parametrize("build", [False, True])
+def test_a_model_that_ends_at_a_layer_of_another(rng, build):
+    """Shared, so that it changes with it."""
+    x = rng.standard_normal((4, 5, 3))
+    first = [cgru.Input((None, 3))] if build else []
+    model = cgru.Sequential([*first, layers.GRU(4, name="gru"), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones(4))
+    part = cgru.Model(model.inputs, model.get_layer("gru").output)
+    for _ in range(2):
+        whole = part.predict(x) @ model.layers[-1].kernel.numpy() + model.layers[-1].bias.numpy()
+        np.testing.assert_allclose(model.predict(x), whole, rtol=1e-5)
+        model.fit(x, np.ones(4))
+    assert cgru.Model(model.input, model.output).predict(x).shape == (4, 1)
+    assert model.get_layer("gru").input is model.input
+    a = cgru.Input((None, 3))
+    graph = cgru.Model({"a": a}, layers.Dense(2)(layers.GRU(4, name="g")(a)))
+    assert graph.input["a"] is a
+    assert cgru.Model(graph.input, graph.get_layer("g").output).predict(x).shape == (4, 4)
+    with pytest.raises(AttributeError, match="output: expected new to have been called .* 0 calls"):
+        layers.GRU(4, name="new").output  # noqa: B018
+
+
+def test_compute_loss_and_metrics_results(rng):
+    x, y = rng.standard_normal((6, 5, 3)), rng.standard_normal((6, 1))
+    model = cgru.Sequential(
+        [cgru.Input((None, 3)), layers.GRU(4, kernel_regularizer="l2"), layers.Dense(1)]
+    )
+    model.compile("sgd", "mse", metrics=[["mae"]])
+    assert model.get_metrics_result() == {}
+    loss = model.evaluate(x, y, return_dict=True)["loss"]
+    assert model.compute_loss(x, y, model.predict(x)) == pytest.approx(loss, rel=1e-6)
+    assert len(model.losses) == 1
+    weights = rng.random(6)
+    assert model.compute_loss(x, y, model.predict(x), weights) == pytest.approx(
+        model.evaluate(x, y, sample_weight=weights, return_dict=True)["loss"], rel=1e-6
+    )
+    model.fit(x, y)
+    assert model.get_metrics_result() == {k: v[-1] for k, v in model.history.history.items()}
+    with pytest.raises(ValueError, match="y_pred: expected values for 'dense"):
+        model.compute_loss(x, y)

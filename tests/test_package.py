@@ -56,9 +56,11 @@ ORDER = [
     ["losses.base"],
     ["losses.regression"],
     ["losses.classification"],
+    ["losses.functions"],
     ["losses"],
     ["metrics.base"],
-    ["metrics.accuracy", "metrics.confusion", "metrics.means"],
+    ["metrics.accuracy", "metrics.confusion", "metrics.means", "metrics.correlation"],
+    ["metrics.operating", "metrics.overlap", "metrics.functions"],
     ["metrics", "optimizers", "callbacks", "data"],
     ["objective"],
     ["_door"],
@@ -257,3 +259,17 @@ def test_version_is_that_of_the_installed_package():
         assert version("cgru") == cgru.__version__
     except PackageNotFoundError:
         pytest.skip("not installed")
+
+
+def test_keras_names_are_found_where_keras_has_them():
+    import cgru
+
+    for path in (
+        "models.load_model", "models.save_model", "saving.load_model", "Layer", "Loss", "Metric",
+        "Optimizer", "Initializer", "Regularizer", "initializers.glorot_uniform",
+        "initializers.TruncatedNormal", "initializers.Identity", "constraints.max_norm",
+        "regularizers.l1_l2", "losses.mean_squared_error", "metrics.binary_accuracy",
+    ):  # fmt: skip
+        found = cgru
+        for name in path.split("."):
+            found = getattr(found, name)

@@ -109,6 +109,9 @@ class Layer(Configurable):
     # Whether a call reads a list of arrays.
     takes_several = False
 
+    # The calls on symbolic tensors.
+    calls: tuple[symbolic.Call, ...] = ()
+
     _accepts: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -307,6 +310,44 @@ class Layer(Configurable):
         if self.reads_integers:
             return _checks.integers(argument, value)
         return _checks.floats(argument, value, self._dtype)
+
+    # ---- Its call on symbolic tensors ----
+
+    @property
+    def input(self) -> Any:
+        """What the layer was called on for a model; a list where it reads several.
+
+        Raises
+        ------
+        AttributeError
+            Unless it was called on symbolic tensors, and once only.
+        """
+        call = self._only_call("input")
+        read = list(call.inputs[: len(call.inputs) - call.states])
+        return read if self.takes_several else read[0]
+
+    @property
+    def output(self) -> Any:
+        """What that call returned: of use for a model that ends at this layer.
+
+        Examples
+        --------
+        >>> x = cgru.Input((None, 3))
+        >>> features = cgru.layers.GRU(4, name="features")
+        >>> model = cgru.Model(x, cgru.layers.Dense(1)(features(x)))
+        >>> cgru.Model(model.input, model.get_layer("features").output).output_shape
+        (None, 4)
+        """
+        outputs = self._only_call("output").outputs
+        return list(outputs) if len(outputs) > 1 else outputs[0]
+
+    def _only_call(self, argument: str) -> symbolic.Call:
+        if len(self.calls) != 1:
+            raise AttributeError(
+                f"{argument}: expected {self.name} to have been called on symbolic tensors once, "
+                f"got {len(self.calls)} calls"
+            )
+        return self.calls[0]
 
     # ---- Weights ----
 

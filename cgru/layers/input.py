@@ -44,10 +44,18 @@ class InputLayer(Layer):
         batch_shape: Any = None,
         name: str | None = None,
     ) -> None:
-        self.output = Input(shape, batch_size, dtype, batch_shape=batch_shape, name=name)
-        floats = self.output.dtype.kind == "f"
-        super().__init__(name=self.output.name, dtype=self.output.dtype if floats else None)
+        tensor = self._tensor = Input(
+            shape, batch_size, dtype, batch_shape=batch_shape, name=name
+        )
+        super().__init__(name=tensor.name, dtype=tensor.dtype if tensor.dtype.kind == "f" else None)
         self.built = True
+
+    @property
+    def output(self) -> SymbolicTensor:
+        """The input as layers are called on it."""
+        return self._tensor
+
+    input = output
 
     @classmethod
     def of(cls, tensor: SymbolicTensor) -> InputLayer:

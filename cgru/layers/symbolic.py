@@ -88,6 +88,7 @@ def connect(layer: Any, x: Any, states: list[Any], training: bool | None) -> Any
     result = layer.compute_output_shape(shape)
     shapes = list(result) if is_several(result) else [result]
     call = Call(next(_order), layer, (*tensors, *states), len(states), training, [])
+    layer.calls = (*layer.calls, call)
     for place, output_shape in enumerate(shapes):
         name = layer.name if len(shapes) == 1 else f"{layer.name}_{place}"
         call.outputs.append(SymbolicTensor(tuple(output_shape), layer._dtype, name, call))
