@@ -83,6 +83,7 @@ class Model(Trainer):
                 tuple(places[id(tensor)] for tensor in call.outputs),
                 call.states,
                 call.training,
+                call.masked,
             )
             for call in calls
         ]
@@ -254,6 +255,7 @@ class Model(Trainer):
                 "writes": list(step.writes),
                 "states": step.states,
                 "training": step.training,
+                "masked": step.masked,
             }
             for step in self.steps
         ]
@@ -277,10 +279,11 @@ class Model(Trainer):
         for call in config["calls"]:
             layer = layers[call["layer"]]
             read = [tensors[place] for place in call["reads"]]
+            mask = read.pop() if call.get("masked") else None
             count = len(read) - call["states"]
             states = {"initial_state": read[count:]} if call["states"] else {}
             x = read[:count] if layer.takes_several else read[0]
-            written = layer(x, training=call["training"], **states)
+            written = layer(x, training=call["training"], mask=mask, **states)
             if not isinstance(written, tuple):
                 written = (written,)
             tensors |= zip(call["writes"], written, strict=True)

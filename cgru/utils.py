@@ -284,6 +284,8 @@ def split_dataset(
         isinstance(dataset, list) and all(isinstance(part, np.ndarray) for part in dataset)
     )
     arrays = [np.asarray(part) for part in (dataset if several else [dataset])]
+    if not arrays or any(array.ndim == 0 for array in arrays):
+        raise ValueError(f"dataset: expected an array, or a tuple of them, got {dataset!r}")
     count = len(arrays[0])
     if any(len(array) != count for array in arrays):
         raise ValueError(

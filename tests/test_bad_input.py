@@ -152,6 +152,8 @@ def test_unknown_names_come_with_the_nearest_known_ones(make, message):
         (lambda: cgru.Input((0, 3)), r"shape\[0\]: expected an integer >= 1, got 0"),
         (lambda: cgru.utils.set_random_seed(-1), "seed: expected an integer >= 0"),
         (lambda: cgru.utils.set_random_seed(2**32), r"seed: expected an integer below 2\*\*32"),
+        (lambda: cgru.utils.split_dataset([], 0.5), r"dataset: expected an array, .* got \[\]"),
+        (lambda: cgru.utils.split_dataset(3, 0.5), "dataset: expected an array, .* got 3"),
         (lambda: cgru.set_num_threads(0), "threads: expected an integer >= 1, got 0"),
         (lambda: compiled().fit(X, Y, epochs=0), "epochs: expected an integer >= 1, got 0"),
         (lambda: compiled().fit(X, Y, batch_size=0), "batch_size: expected an integer >= 1"),

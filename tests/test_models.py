@@ -407,3 +407,23 @@ def test_compute_loss_and_metrics_results(rng):
     assert model.get_metrics_result() == {k: v[-1] for k, v in model.history.history.items()}
     with pytest.raises(ValueError, match="y_pred: expected values for 'dense"):
         model.compute_loss(x, y)
+
+
+def test_a_mask_that_is_an_input(rng):
+    """A call on symbolic tensors may name a mask, as one on arrays."""
+    x, valid = rng.standard_normal((4, 6, 3)), rng.random((4, 6)) < 0.6
+    a, mask = cgru.Input((None, 3)), cgru.Input((None,), dtype="bool")
+    gru = layers.GRU(5)
+    model = cgru.Model([a, mask], layers.Dense(1)(gru(a, mask=mask)))
+    expected = model.layers[-1](gru(x, mask=valid))
+    np.testing.assert_allclose(model.predict([x, valid]), expected, rtol=1e-6)
+    model.compile("sgd", "mse")
+    model.fit([x, valid], np.ones(4))
+    copy = cgru.models.model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    np.testing.assert_array_equal(copy.predict([x, valid]), model.predict([x, valid]))
+    assert gru.input is a
+    with pytest.raises(TypeError, match="symbolic tensors only"):
+        gru(a, mask=valid)
+    with pytest.raises(TypeError, match="mask: expected none for add"):
+        layers.Add()([a, a], mask=mask)

@@ -265,10 +265,9 @@ class Layer(Configurable):
             Converted to the layer's dtype.  For symbolic tensors the call is noted, for a model.
         training : bool
             Whether to behave as in training (dropout).
-        mask : array_like of bool, shape (batch, time), optional
-            False where a time step is to be skipped.  Only with arrays: those of symbolic tensors
-            travel with them.  They also do for a call with an initial state, where Keras 3 drops
-            them.
+        mask : array_like of bool or SymbolicTensor, shape (batch, time), optional
+            False where a time step is to be skipped.  Masks of symbolic tensors travel with them, also
+            to a call with an initial state, where Keras 3 drops them.
         initial_state : array_like, or a list of them, optional
             The state that a recurrent layer starts from.
 
@@ -280,11 +279,7 @@ class Layer(Configurable):
             raise TypeError(f"initial_state: {self.name} has no state")
         states = _as_list(initial_state)
         if symbolic.is_symbolic(x):
-            if mask is not None:
-                raise ValueError(
-                    f"mask: {self.name} is called on symbolic tensors, whose masks travel with them"
-                )
-            return symbolic.connect(self, x, states, training)
+            return symbolic.connect(self, x, states, training, mask)
         context: dict[str, Any] = dict.fromkeys(CONTEXT)
         context |= {"training": bool(training), "needs_input_grad": False, "needs_backward": False}
         arrays = [self._array("x", item) for item in (x if self.takes_several else [x])]
@@ -323,7 +318,7 @@ class Layer(Configurable):
             Unless it was called on symbolic tensors, and once only.
         """
         call = self._only_call("input")
-        read = list(call.inputs[: len(call.inputs) - call.states])
+        read = list(call.inputs[: len(call.inputs) - call.states - call.masked])
         return read if self.takes_several else read[0]
 
     @property

@@ -16,8 +16,14 @@ class Step(NamedTuple):
     layer: Layer
     reads: tuple[int, ...]
     writes: tuple[int, ...]
-    states: int = 0  # so many of the last reads are initial states
+    states: int = 0  # so many reads after the inputs are initial states
     training: bool | None = None  # None: as the model
+    masked: bool = False  # whether the last read is a mask
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The reads that are neither initial states nor a mask."""
+        return self.reads[: len(self.reads) - self.states - self.masked]
 
     @property
     def is_plain(self) -> bool:
@@ -224,7 +230,7 @@ class Graph(Layer):
         for place, shape in zip(self.sources, shapes, strict=True):
             found[place] = shape
         for step in self.steps:
-            reads = step.reads[: len(step.reads) - step.states]
+            reads = step.inputs
             if step.layer.takes_several:
                 shape = [found[place] for place in reads]
             else:
@@ -254,10 +260,12 @@ def _add(grads: list[Any], place: int, grad: Any) -> None:
 
 def _run(step: Step, values: list[Any], masks: list[Any], context: dict[str, Any]) -> Backward:
     """A step that reads or writes several tensors, has states, or is a model of its own."""
-    layer, count = step.layer, len(step.reads) - step.states
-    inputs = [values[place] for place in step.reads[:count]]
-    mask: Any = [masks[place] for place in step.reads[:count]]
-    states = [values[place] for place in step.reads[count:]] or None
+    layer, count = step.layer, len(step.inputs)
+    inputs = [values[place] for place in step.inputs]
+    mask: Any = [masks[place] for place in step.inputs]
+    states = [values[place] for place in step.reads[count : count + step.states]] or None
+    if step.masked:
+        mask = [values[step.reads[-1]].astype(bool)]
     x: Any = inputs
     if not layer.takes_several:
         x, mask = inputs[0], mask[0]
@@ -290,7 +298,7 @@ def _run_back(step: Step, backward: Backward, grads: list[Any], needs_input: boo
         dx, dstates = dx
     if needs_input:
         found = [*(dx if step.layer.takes_several else [dx]), *dstates]
-        for place, grad in zip(step.reads, found, strict=True):
+        for place, grad in zip(step.reads, found, strict=False):  # a mask has none
             _add(grads, place, grad)
 
 

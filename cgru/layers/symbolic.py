@@ -55,8 +55,8 @@ class SymbolicTensor:
 class Call(NamedTuple):
     """One call of a layer.
 
-    `inputs` begins with what it reads, several tensors if it takes a list, and ends with `states`
-    initial states.
+    `inputs` begins with what it reads, several tensors if it takes a list; `states` initial states
+    follow and, if it is `masked`, a mask.
     """
 
     order: int
@@ -65,6 +65,7 @@ class Call(NamedTuple):
     states: int
     training: bool | None
     outputs: list[SymbolicTensor]
+    masked: bool = False
 
 
 def is_symbolic(value: Any) -> bool:
@@ -74,20 +75,24 @@ def is_symbolic(value: Any) -> bool:
     return isinstance(value, SymbolicTensor)
 
 
-def connect(layer: Any, x: Any, states: list[Any], training: bool | None) -> Any:
+def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: Any = None) -> Any:
     """Note the call of a layer on symbolic tensors; return its output, or a tuple of them."""
     several = layer.takes_several
     tensors = list(x) if isinstance(x, (list, tuple)) else [x]
     if not several and len(tensors) != 1:
         raise ValueError(f"x: {layer.name} expects one input, got {len(tensors)}")
-    for tensor in [*tensors, *states]:
+    if mask is not None and several:
+        raise TypeError(f"mask: expected none for {layer.name}, which reads several tensors")
+    masks = [] if mask is None else [mask]
+    for tensor in [*tensors, *states, *masks]:
         if not isinstance(tensor, SymbolicTensor):
             raise TypeError(f"x: {layer.name} expects symbolic tensors only, got {tensor!r}")
     shape: Any = [tensor.shape for tensor in tensors] if several else tensors[0].shape
     layer.ensure_built(shape)
     result = layer.compute_output_shape(shape)
     shapes = list(result) if is_several(result) else [result]
-    call = Call(next(_order), layer, (*tensors, *states), len(states), training, [])
+    read = (*tensors, *states, *masks)
+    call = Call(next(_order), layer, read, len(states), training, [], bool(masks))
     layer.calls = (*layer.calls, call)
     for place, output_shape in enumerate(shapes):
         name = layer.name if len(shapes) == 1 else f"{layer.name}_{place}"
