@@ -10,7 +10,7 @@ from numeric import check_gradient
 from cgru import losses
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
-from make_losses import CASES, GIVEN, GRADIENTS, PATH, REDUCTIONS
+from make_losses import CASES, GIVEN, GRADIENTS, PATH, REDUCTIONS, WHOLE
 from make_losses import draw as draw_kind
 
 GOLDEN = np.load(PATH)
@@ -134,3 +134,70 @@ def test_functions_give_the_values_of_losses():
     np.testing.assert_array_equal(found, [4])
     with pytest.raises(TypeError, match="a function of your own needs its gradient"):
         losses.get(lambda y_true, y_pred: y_true)
+
+
+@pytest.mark.parametrize(("dtype", "accuracy"), [("f4", 1e-5), ("f8", 1e-10)])
+@pytest.mark.parametrize("name", WHOLE)
+def test_golden_of_whole_sequences_and_batches(name, dtype, accuracy):
+    cls, options = WHOLE[name]
+    y_pred = GOLDEN[f"{name}/y_pred"].astype(dtype)
+    for reduction in REDUCTIONS:
+        loss = getattr(losses, cls)(reduction=reduction, **options)
+        y_true = loss.prepare(GOLDEN[f"{name}/y_true"], y_pred.shape, y_pred.dtype)
+        for given, weight in (("plain", None), ("weighted", GOLDEN[f"{name}/weight"])):
+            weight = None if weight is None else weight.astype(dtype)
+            value, grad = loss.value_and_grad(y_true, y_pred, weight)
+            key = f"{name}/{reduction}/{given}"
+            assert grad.dtype == y_pred.dtype
+            np.testing.assert_allclose(value, GOLDEN[f"{key}/value"], rtol=accuracy)
+            scale = abs(GOLDEN[f"{key}/grad"]).max()
+            np.testing.assert_allclose(
+                grad, GOLDEN[f"{key}/grad"], rtol=accuracy, atol=accuracy * scale
+            )
+    copy = type(loss).from_config(loss.get_config())
+    assert copy.get_config() == loss.get_config()
+    assert type(losses.get(loss.name)) is type(loss)
+
+
+def test_alignments_of_masked_sequences(rng):
+    """Each is worth what it is without the steps that are masked, whatever is there."""
+    loss, y_pred = losses.CTC("sum"), rng.standard_normal((3, 6, 4))
+    labels = loss.prepare([[1, 1], [2, 3], [0, 0]], y_pred.shape, y_pred.dtype)
+    mask = np.arange(6) < np.array([[4], [6], [3]])
+    y_pred[~mask] = np.nan
+    value, grad = loss.value_and_grad(labels, y_pred, None, mask)
+    alone = [
+        loss.value_and_grad(labels[i : i + 1], y_pred[i : i + 1, :n])
+        for i, n in enumerate((4, 6, 3))
+    ]
+    assert value == pytest.approx(sum(one for one, _ in alone))
+    for row, (_, expected) in zip(grad, alone, strict=True):
+        np.testing.assert_allclose(row[: expected.shape[1]], expected[0], rtol=1e-10, atol=1e-12)
+        assert not row[expected.shape[1] :].any()
+
+
+def test_labels_that_cannot_be_aligned():
+    loss, y_pred = losses.CTC(), np.zeros((1, 3, 4))
+    for labels, message in (
+        ([[1, 1, 2]], "y_true: expected labels that fit into 3 steps, got some that need 4"),
+        ([[1, 0, 2]], "y_true: expected 0 only after the last label"),
+        ([[4, 0, 0]], "y_true: expected labels from 1 to 3, .* got from 0 to 4"),
+        ([1, 0, 0], r"y_true: expected labels \[batch, labels\]"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            loss(labels, y_pred)
+    with pytest.raises(ValueError, match="y_true: expected a label for each vector"):
+        losses.Circle()([0], np.zeros((2, 3)))
+
+
+def test_a_model_is_trained_on_alignments(rng):
+    import cgru
+
+    cgru.utils.set_random_seed(1)
+    model = cgru.Sequential(
+        [cgru.Input((None, 3)), cgru.layers.GRU(8, return_sequences=True), cgru.layers.Dense(4)]
+    )
+    model.compile(cgru.optimizers.Adam(0.02), losses.CTC())
+    x, y = rng.standard_normal((8, 9, 3)), rng.integers(1, 4, (8, 2))
+    history = model.fit(x, y, epochs=30).history["loss"]
+    assert history[-1] < 0.7 * history[0]

@@ -56,6 +56,7 @@ ORDER = [
     ["losses.base"],
     ["losses.regression"],
     ["losses.classification"],
+    ["losses.sequences"],
     ["losses.functions"],
     ["losses"],
     ["metrics.base"],

@@ -31,7 +31,9 @@ from cgru.losses.functions import (
     categorical_focal_crossentropy,
     categorical_generalized_cross_entropy,
     categorical_hinge,
+    circle,
     cosine_similarity,
+    ctc,
     dice,
     hinge,
     huber,
@@ -57,14 +59,17 @@ from cgru.losses.regression import (
     Poisson,
     Quantile,
 )
+from cgru.losses.sequences import CTC, Circle
 
 __all__ = [
+    "CTC",
     "BinaryCrossentropy",
     "BinaryFocalCrossentropy",
     "CategoricalCrossentropy",
     "CategoricalFocalCrossentropy",
     "CategoricalGeneralizedCrossEntropy",
     "CategoricalHinge",
+    "Circle",
     "CosineSimilarity",
     "Dice",
     "Hinge",
@@ -88,7 +93,9 @@ __all__ = [
     "categorical_generalized_cross_entropy",
     "categorical_hinge",
     "check_sample_weight",
+    "circle",
     "cosine_similarity",
+    "ctc",
     "dice",
     "get",
     "hinge",
@@ -106,6 +113,8 @@ __all__ = [
 ]
 
 _NAMES = _checks.names_of(
+    CTC,
+    Circle,
     BinaryCrossentropy,
     BinaryFocalCrossentropy,
     CategoricalCrossentropy,

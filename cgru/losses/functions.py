@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cgru.losses import classification, regression
+from cgru.losses import classification, regression, sequences
 
 
 def _function(loss: Any, name: str) -> Callable[..., Any]:
@@ -38,7 +38,9 @@ categorical_generalized_cross_entropy = _function(
     classification.CategoricalGeneralizedCrossEntropy, "categorical_generalized_cross_entropy"
 )
 categorical_hinge = _function(classification.CategoricalHinge, "categorical_hinge")
+circle = _function(sequences.Circle, "circle")
 cosine_similarity = _function(regression.CosineSimilarity, "cosine_similarity")
+ctc = _function(sequences.CTC, "ctc")
 dice = _function(classification.Dice, "dice")
 hinge = _function(classification.Hinge, "hinge")
 huber = _function(regression.Huber, "huber")

@@ -62,6 +62,12 @@ CASES = {
     "tversky": ("Tversky", {"alpha": 0.3, "beta": 0.7, "axis": -1}, "binary", "probability"),
     "dice": ("Dice", {"axis": -1}, "binary", "probability"),
 }
+# Losses that have targets and predictions of their own shapes.
+WHOLE = {
+    "ctc": ("CTC", {}),
+    "circle": ("Circle", {"gamma": 3.0}),
+    "circle_all": ("Circle", {"gamma": 2.0, "margin": 0.2, "remove_diagonal": False}),
+}
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight")
 GIVEN = ("", "weight", "mask", "both")
 # The gradients that are kept.
@@ -126,6 +132,23 @@ def main():
                     grads.append(np.asarray(grad))
         stored |= {f"{name}/y_true": y_true, f"{name}/y_pred": y_pred}
         stored |= {f"{name}/values": values, f"{name}/grads": np.stack(grads)}
+    for name, (cls, options) in WHOLE.items():
+        if cls == "CTC":
+            y_true = np.array([[1, 2, 2], [3, 0, 0], [4, 1, 0], [0, 0, 0]])
+            y_pred = rng.standard_normal((4, 7, 5)) * 2
+        else:
+            y_true, y_pred = np.array([0, 1, 0, 2, 1, 0]), rng.standard_normal((6, 4))
+            y_pred /= np.sqrt(np.square(y_pred).sum(axis=1, keepdims=True))
+        w = rng.random(len(y_true))
+        stored |= {f"{name}/y_true": y_true, f"{name}/y_pred": y_pred, f"{name}/weight": w}
+        for reduction in REDUCTIONS:
+            loss = getattr(keras.losses, cls)(reduction=reduction, **options)
+            for given in (None, w):
+                found, grad = jax.value_and_grad(lambda p, l=loss, t=y_true, g=given: l(t, p, g))(
+                    jax.numpy.asarray(y_pred)
+                )
+                key = f"{name}/{reduction}/{'plain' if given is None else 'weighted'}"
+                stored |= {f"{key}/value": np.asarray(found), f"{key}/grad": np.asarray(grad)}
     np.savez_compressed(PATH, **stored)
     print(PATH, PATH.stat().st_size, "bytes, Keras", keras.__version__)
 
