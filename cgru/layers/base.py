@@ -266,8 +266,8 @@ class Layer(Configurable):
         training : bool
             Whether to behave as in training (dropout).
         mask : array_like of bool or SymbolicTensor, shape (batch, time), optional
-            False where a time step is to be skipped.  Masks of symbolic tensors travel with them, also
-            to a call with an initial state, where Keras 3 drops them.
+            False where a time step is to be skipped.  Masks of symbolic tensors travel with them,
+            also to a call with an initial state, where Keras 3 drops them.
         initial_state : array_like, or a list of them, optional
             The state that a recurrent layer starts from.
 

@@ -44,9 +44,7 @@ class InputLayer(Layer):
         batch_shape: Any = None,
         name: str | None = None,
     ) -> None:
-        tensor = self._tensor = Input(
-            shape, batch_size, dtype, batch_shape=batch_shape, name=name
-        )
+        tensor = self._tensor = Input(shape, batch_size, dtype, batch_shape=batch_shape, name=name)
         super().__init__(name=tensor.name, dtype=tensor.dtype if tensor.dtype.kind == "f" else None)
         self.built = True
 
