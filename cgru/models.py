@@ -227,7 +227,13 @@ class Model(Trainer):
         if not self.built:
             raise ValueError(f"{self.name}: call build() or show it data before summary()")
         if layer_range is not None:
-            layer_range = [self.get_layer(name) for name in layer_range]
+            known = {layer.name: layer for layer in self.layers}
+            if len(layer_range) != 2 or not known.keys() >= set(layer_range):
+                raise ValueError(
+                    f"layer_range: expected names of two of the layers {list(known)}, got "
+                    f"{layer_range!r}"
+                )
+            layer_range = [known[name] for name in layer_range]
         for line in lines(self, expand_nested, show_trainable, layer_range):
             (print_fn or print)(line)
 

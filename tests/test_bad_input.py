@@ -195,7 +195,7 @@ def test_unknown_names_come_with_the_nearest_known_ones(make, message):
         (lambda: compiled(metrics=["mae", "mae"]), "metrics: expected different names"),
         (lambda: cgru.Sequential([3]), "layer: expected a Layer or an Input, got 3"),
         (lambda: layers.Dense(1, no_such=2), r"Dense: unknown arguments \['no_such'\]"),
-        (lambda: compiled().summary(layer_range=("a", "b")), "layer_range: expected names"),
+        (lambda: compiled().summary(layer_range=("a", "b")), "layer_range: expected names of two"),
         (lambda: cgru.Sequential([layers.Dense(1)]).summary(), "call build()"),
         (lambda: cgru.Sequential([layers.Dense(1)]).theta, "has no weights yet"),
         (lambda: cgru.Sequential().predict(X), "has no layers"),

@@ -360,8 +360,8 @@ def test_a_causal_convolution_with_strides_leaves_steps_out(rng, strides):
     np.testing.assert_allclose(some(x), y[:, ::strides], rtol=1e-12, atol=1e-12)
 
 
-def test_masks_are_given_with_arrays_only():
-    with pytest.raises(ValueError, match="mask"):
+def test_masks_of_symbolic_tensors_are_symbolic():
+    with pytest.raises(TypeError, match="mask: gru.* expects a symbolic tensor, got array"):
         layers.GRU(2)(cgru.Input((3, 2)), mask=np.ones((1, 3), bool))
 
 

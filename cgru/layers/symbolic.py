@@ -84,9 +84,13 @@ def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: 
     if mask is not None and several:
         raise TypeError(f"mask: expected none for {layer.name}, which reads several tensors")
     masks = [] if mask is None else [mask]
-    for tensor in [*tensors, *states, *masks]:
-        if not isinstance(tensor, SymbolicTensor):
-            raise TypeError(f"x: {layer.name} expects symbolic tensors only, got {tensor!r}")
+    given = {"x": tensors, "initial_state": states, "mask": masks}
+    for argument, items in given.items():
+        for tensor in items:
+            if not isinstance(tensor, SymbolicTensor):
+                raise TypeError(
+                    f"{argument}: {layer.name} expects a symbolic tensor, got {tensor!r}"
+                )
     shape: Any = [tensor.shape for tensor in tensors] if several else tensors[0].shape
     layer.ensure_built(shape)
     result = layer.compute_output_shape(shape)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cgru import _checks
@@ -17,15 +15,8 @@ class _BestAt(_Confusion):
 
     def __init__(self, num_thresholds: int, class_id: int | None, name: str | None) -> None:
         self.num_thresholds = _checks.integer("num_thresholds", num_thresholds, 1)
-        self.class_id = None if class_id is None else _checks.integer("class_id", class_id, 0)
-        super().__init__(
-            list(np.linspace(0, 1, num_thresholds)) if num_thresholds > 1 else 0.5, name
-        )
-
-    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        if self.class_id is not None:
-            y_true, y_pred = (np.asarray(y)[..., self.class_id] for y in (y_true, y_pred))
-        super().update_state(y_true, y_pred, sample_weight)
+        thresholds = list(np.linspace(0, 1, num_thresholds)) if num_thresholds > 1 else 0.5
+        super().__init__(thresholds, name, class_id=class_id)
 
     def best(self, wanted: np.ndarray, other: np.ndarray, least: float) -> float:
         """The largest of `wanted` where `other` is at least `least`; 0 if it is nowhere."""
