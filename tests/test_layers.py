@@ -360,11 +360,6 @@ def test_a_causal_convolution_with_strides_leaves_steps_out(rng, strides):
     np.testing.assert_allclose(some(x), y[:, ::strides], rtol=1e-12, atol=1e-12)
 
 
-def test_masks_of_symbolic_tensors_are_symbolic():
-    with pytest.raises(TypeError, match="mask: gru.* expects a symbolic tensor, got array"):
-        layers.GRU(2)(cgru.Input((3, 2)), mask=np.ones((1, 3), bool))
-
-
 def test_names_of_layers():
     names = [layer().name for layer in (layers.UpSampling1D, layers.PReLU, layers.Flatten)]
     assert [name.rstrip("0123456789").rstrip("_") for name in names[1:]] == ["p_re_lu", "flatten"]
