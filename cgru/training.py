@@ -675,7 +675,8 @@ class Trainer(Graph):
             A list, or a dictionary, of them where there are several outputs.  For sequences of
             different lengths and an output for each step a list of an array for each sequence.
         """
-        _check_steps(steps=steps, batch_size=batch_size)
+        if steps is not None or batch_size is not None:
+            _check_steps(steps=steps, batch_size=batch_size)
         _check_verbose(verbose)
         loop = CallbackList(callbacks, model=self, steps=steps, verbose=verbose)
         if _is_iterable_of_batches(x, None) and not isinstance(x, (str, list, tuple, dict)):
@@ -735,12 +736,14 @@ class Trainer(Graph):
         reset_mask : array_like of bool, shape (batch,), optional
             As in `train_on_batch`.
         """
-        data = Batch(self._inputs(x))
-        batch = self._one_batch(data)
+        inputs, mask, data = self._inputs(x), None, None
+        if isinstance(inputs, Sequences):
+            data = Batch(inputs)
+            inputs, _, _, mask = self._one_batch(data)
         if reset_mask is not None:
-            self.reset_rows(reset_mask, batch.samples)
-        y, _, _ = self.execute(batch.x, False, batch.mask, False, False)
-        if batch.mask is not None:
+            self.reset_rows(reset_mask, Batch(inputs).samples)
+        y, _, _ = self.execute(inputs, False, mask, False, False)
+        if data is not None:
             return self._structured(self._by_sequence(data, y))
         return self._structured(list(y)) if self.returns_several else y
 
@@ -899,7 +902,7 @@ def _check_steps(**steps: Any) -> None:
 
 
 def _check_verbose(verbose: Any) -> None:
-    if isinstance(verbose, np.ndarray) or verbose not in ("auto", 0, 1, 2):
+    if verbose not in ("auto", 0, 1, 2):
         raise ValueError(f"verbose: expected 'auto', 0, 1 or 2, got {verbose!r}")
 
 

@@ -228,6 +228,11 @@ def test_bad_arguments(make, message):
         (lambda: compiled().fit(X, Y, callbacks=[3]), "callbacks: expected Callback objects"),
         (lambda: compiled().fit(X, Y, class_weight=[1, 2]), "class_weight: expected a dict"),
         (lambda: compiled().fit(X, Y, validation_data=3), "validation_data: expected"),
+        (lambda: cgru.callbacks.ModelCheckpoint(3), "filepath: expected a path, got 3"),
+        (lambda: cgru.callbacks.EarlyStopping(3), "monitor: expected the name of a loss or metric"),
+        (lambda: cgru.callbacks.LearningRateScheduler(0.1), "schedule: expected a function"),
+        (lambda: compiled().fit(X, Y, callbacks=[cgru.callbacks.History]), "callbacks: expected"),
+        (lambda: compiled(loss=lambda t, p: p), "loss: .* a function of your own needs its grad"),
         (lambda: np.sin(cgru.Input((3,))), "which has no values yet"),
     ],
 )

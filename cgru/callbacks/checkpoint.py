@@ -61,6 +61,8 @@ class ModelCheckpoint(MonitorCallback):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__(monitor, mode, initial_value_threshold)
+        if not isinstance(filepath, (str, os.PathLike)):
+            raise TypeError(f"filepath: expected a path, got {filepath!r}")
         self.filepath = os.fspath(filepath)
         self.verbose = verbose
         self.save_best_only = bool(save_best_only)
