@@ -31,6 +31,9 @@ MODULES = (
     "regularizers",
 )
 
+# Classes that are not cgru's own, by name: see cgru.saving.custom.
+REGISTERED: dict[str, Any] = {}
+
 
 class Configurable:
     """Base of all that has a configuration."""
@@ -128,6 +131,8 @@ def find_class(module: Any, name: Any, custom_objects: Mapping[str, Any] | None 
     """The class of a configuration: one of `custom_objects`, or public in cgru's `module`."""
     if custom_objects is not None and name in custom_objects:
         return custom_objects[name]
+    if name in REGISTERED:
+        return REGISTERED[name]
     package, _, rest = str(module).partition(".")
     if package in ("cgru", "keras") and rest in MODULES:
         cls = getattr(importlib.import_module(f"cgru.{rest}"), str(name), None)
@@ -135,7 +140,7 @@ def find_class(module: Any, name: Any, custom_objects: Mapping[str, Any] | None 
             return cls
     raise ValueError(
         f"config: {module}.{name} is not a class of cgru; if it is yours, pass "
-        f"custom_objects={{{str(name)!r}: ...}}"
+        f"custom_objects={{{str(name)!r}: ...}}, or register it"
     )
 
 

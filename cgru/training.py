@@ -349,7 +349,8 @@ class Trainer(Graph):
         initial_epoch : int
             The epoch at which to start: of use when going on with a model.
         steps_per_epoch : int, optional
-            Batches per epoch.  An iterable that does not end needs it.
+            Batches per epoch.  An iterable that does not end needs it; data that ends within an
+            epoch starts anew (in Keras the epoch is cut short), an iterator goes on where it was.
         validation_steps : int, optional
             Batches to evaluate: the first of arrays or of a list; an iterator, which cannot start
             anew, goes on where it was, and needs this.

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _random
+from cgru.saving import custom_object_scope as custom_object_scope
+from cgru.saving import get_custom_objects as get_custom_objects
+from cgru.saving import register_keras_serializable as register_keras_serializable
 
 
 def set_random_seed(seed: int) -> None:

@@ -47,7 +47,7 @@ ORDER = [
     ["optimizers.adam", "optimizers.momentum", "optimizers.squares"],
     ["saving.file"],
     ["saving.contents"],
-    ["saving.models"],
+    ["saving.models", "saving.custom"],
     ["saving"],
     ["callbacks.base"],
     ["callbacks.monitors", "callbacks.records", "callbacks.steering"],

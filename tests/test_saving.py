@@ -417,3 +417,26 @@ def test_links_and_permissions(path, tmp_path):
 def test_saving_is_imported_when_it_is_used():
     code = "import sys, cgru; cgru.saving; assert not any('safetensors' in m for m in sys.modules)"
     python(code)
+
+
+def test_registered_classes_are_found(tmp_path):
+    class Mine(layers.Layer):
+        def forward(self, x):
+            return 2 * x, lambda dy: 2 * dy
+
+    model = cgru.Sequential([cgru.Input((3,)), Mine()])
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="Mine is not a class of cgru; .* or register it"):
+        cgru.saving.load_model(tmp_path / "model")
+    known = dict(cgru.saving.get_custom_objects())
+    with cgru.saving.custom_object_scope({"Mine": Mine}):
+        cgru.saving.load_model(tmp_path / "model")
+    assert cgru.saving.get_custom_objects() == known
+    try:
+        assert cgru.utils.register_keras_serializable("mine")(Mine) is Mine
+        found = cgru.saving.load_model(tmp_path / "model")
+        np.testing.assert_array_equal(found.predict(np.ones((1, 3))), np.full((1, 3), 2))
+    finally:
+        cgru.saving.get_custom_objects().pop("Mine", None)
+    with pytest.raises(TypeError, match="register_keras_serializable: expected a layer"):
+        cgru.saving.register_keras_serializable()(int)

@@ -1,6 +1,20 @@
 """Models and weights in one safetensors file, which any safetensors reader can open."""
 
 from cgru.saving.contents import MismatchError
+from cgru.saving.custom import (
+    custom_object_scope,
+    get_custom_objects,
+    register_keras_serializable,
+)
 from cgru.saving.models import load_model, load_weights, save_model, save_weights
 
-__all__ = ["MismatchError", "load_model", "load_weights", "save_model", "save_weights"]
+__all__ = [
+    "MismatchError",
+    "custom_object_scope",
+    "get_custom_objects",
+    "load_model",
+    "load_weights",
+    "register_keras_serializable",
+    "save_model",
+    "save_weights",
+]
