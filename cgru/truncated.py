@@ -11,6 +11,7 @@ import numpy as np
 from cgru import _checks, _kernels
 from cgru.data import Batch
 from cgru.layers.base import Layer
+from cgru.losses import Loss
 from cgru.variables import FlatVector
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ class Chunks:
     def loss_and_gradient(
         self, flat: FlatVector, batch: Batch, training: bool
     ) -> tuple[float, list[float], Any, Any]:
-        """As of a trainer, by chunks; each counts by its share of the steps."""
+        """As of a trainer, by chunks; each counts by its share of what the loss is divided by.
+
+        Where layers make masks that is known in the end only, and the gradient is divided then.
+        """
         model = self.model
         assert model.objective is not None
         if batch.x.shape[1] <= self.length:
@@ -87,7 +91,10 @@ class Chunks:
         bounds = self._bounds(batch, returned)
         _kernels.clear(flat.grad)
         penalties: list[Any] = []
-        total, outputs, masks = 0.0, [], []
+        loss = model.objective.losses[0]
+        known = not returned or not any(layer.makes_mask for layer in model.inner_layers())
+        whole = _divisor(loss, batch, batch.mask) if returned and known else 1.0
+        total, divided_by, outputs, masks = 0.0, 0.0, [], []
         with self._carrying():
             for first, end in bounds:
                 counts = returned or end == batch.x.shape[1]
@@ -97,12 +104,20 @@ class Chunks:
                 )
                 if not counts:
                     continue
-                share = _share(batch, part, mask) if returned else 1.0
+                divisor = _divisor(loss, part, mask) if returned else 1.0
                 value, _, dy = model.objective.value_and_grad(part, y, mask)
-                backward(dy * dy.dtype.type(share))
-                total += value * share
+                backward(dy * dy.dtype.type(divisor / whole))
+                total += value * (divisor / whole)
+                divided_by += divisor
                 outputs.append(y)
                 masks.append(mask)
+        if not known and loss.reduction != "sum":
+            if penalties:
+                raise ValueError(
+                    "tbptt: expected no activity_regularizer in a model with layers that make masks"
+                )
+            flat.grad /= flat.grad.dtype.type(divided_by or 1.0)
+            total /= divided_by or 1.0
         y = np.concatenate(outputs, axis=1) if returned else outputs[0]
         mask = np.concatenate(masks, axis=1) if returned and masks[0] is not None else masks[0]
         return total + model._penalties(flat, penalties), [total], y, mask
@@ -121,8 +136,13 @@ def _chunk(batch: Batch, first: int, end: int, returned: bool) -> Batch:
     return Batch(cut(batch.x), cut(batch.y, returned), cut(weight, by_step), cut(batch.mask))
 
 
-def _share(batch: Batch, part: Batch, mask: Any) -> float:
-    """The part of a batch's mean that a chunk's mean is."""
-    if mask is None or batch.mask is None:
-        return part.x.shape[1] / batch.x.shape[1]
-    return float(mask.sum() / batch.mask.sum())
+def _divisor(loss: Loss, batch: Batch, mask: Any) -> float:
+    """What the sum over the steps of a batch is divided by in its loss, up to a constant."""
+    if loss.reduction == "sum":
+        return 1.0
+    shape = batch.x.shape[:2]
+    valid = np.ones(shape, bool) if mask is None or loss.reduction in ("none", None) else mask
+    weight = batch.sample_weight
+    if loss.reduction != "mean_with_sample_weight" or weight is None:
+        return float(valid.sum()) or 1.0
+    return float((valid * (weight if weight.ndim > 1 else weight[:, np.newaxis])).sum()) or 1.0

@@ -420,3 +420,44 @@ def test_reset_masks_have_the_size_of_the_batch():
     model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, stateful=True)])
     with pytest.raises(ValueError, match=r"reset_mask: expected shape \(2,\), got \(3,\)"):
         model.predict_on_batch(np.ones((2, 4, 3)), reset_mask=np.ones(3, bool))
+
+
+@pytest.mark.parametrize("data", ["plain", "lists", "masking"])
+@pytest.mark.parametrize("weights", [None, "sample", "step"])
+@pytest.mark.parametrize("reduction", ["sum_over_batch_size", "sum", "mean_with_sample_weight"])
+def test_chunks_count_by_what_their_loss_is_divided_by(rng, float64, reduction, weights, data):
+    """Without a state to carry, chunks give the loss and gradient of the whole."""
+    x, y = rng.standard_normal((5, 7, 3)), rng.standard_normal((5, 7, 2))
+    weight = {None: None, "sample": rng.random(5), "step": rng.random((5, 7))}[weights]
+    lengths, first = [7, 3, 5, 1, 7], []
+    if data == "lists":
+        x, y = ([row[:n] for row, n in zip(part, lengths, strict=True)] for part in (x, y))
+        if weights == "step":
+            weight = [row[:n] for row, n in zip(weight, lengths, strict=True)]
+    elif data == "masking":
+        first = [layers.Masking()]
+        for row, n in zip(x, lengths, strict=True):
+            row[n:] = 0
+    penalty = None if first else "l2"
+    model = cgru.Sequential(
+        [cgru.Input((None, 3)), *first, layers.Dense(2, activity_regularizer=penalty)]
+    )
+    start, found = model.theta, []
+    for tbptt in (None, 3):
+        model.theta = start
+        loss = cgru.losses.MeanSquaredError(reduction=reduction)
+        model.compile(cgru.optimizers.SGD(0.1), loss, metrics=["mae"])
+        history = model.fit(x, y, sample_weight=weight, tbptt=tbptt, shuffle=False).history
+        found.append([*model.theta, *history["loss"], *history["mae"]])
+    np.testing.assert_allclose(*found, rtol=1e-10, atol=1e-12)
+
+
+def test_penalties_on_chunks_with_masks_of_layers():
+    model = cgru.Sequential(
+        [cgru.Input((None, 3)), layers.Masking(), layers.Dense(2, activity_regularizer="l2")]
+    )
+    model.compile("sgd", "mse")
+    before = model.theta
+    with pytest.raises(ValueError, match="tbptt: expected no activity_regularizer"):
+        model.fit(np.ones((2, 6, 3)), np.ones((2, 6, 2)), tbptt=2)
+    np.testing.assert_array_equal(model.theta, before)
