@@ -45,9 +45,18 @@ def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
 
 
 def _array(model: Trainer, argument: str, x: Any, place: int = 0) -> np.ndarray:
-    """An input as it is read: indices stay integers."""
+    """An input as it is read: indices stay integers, and are within the range of their readers."""
     if model.integers[place]:
-        return _checks.integers(argument, x)
+        indices = _checks.integers(argument, x)
+        for step in model.steps:
+            count = getattr(step.layer, "input_dim", None) if place in step.reads else None
+            if count is not None and (indices.min() < 0 or indices.max() >= count):
+                bad = indices[(indices < 0) | (indices >= count)][0]
+                raise ValueError(
+                    f"{argument}: {step.layer.name} expects indices from 0 to {count - 1}, got "
+                    f"{bad}"
+                )
+        return indices
     return _checks.floats(argument, x, model._dtype)
 
 
@@ -263,11 +272,13 @@ def _sequence_targets(
             f"as long as they are, got {output_shape[1]} steps for {x.shape[1]}"
         )
     steps = _steps(model, f"y{suffix}", y, x)
-    if len(steps.values):
-        shape = (len(steps.values), *output_shape[2:])
-        steps.values = loss.prepare(steps.values, shape, model._dtype, f"y{suffix}")
+    if not len(steps.values):
+        raise ValueError(f"x: expected at least one step in {len(x)} sequences, got none")
+    shape = (len(steps.values), *output_shape[2:])
+    steps.values = loss.prepare(steps.values, shape, model._dtype, f"y{suffix}")
     if weight is not None:
-        if (isinstance(weight, np.ndarray) and weight.ndim == 1) or np.isscalar(weight[0]):
+        listed = isinstance(weight, (list, tuple)) and len(weight) > 0
+        if np.ndim(weight[0]) == 0 if listed else np.ndim(weight) < 2:
             weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
             losses.check_sample_weight(weight, (len(x),), f"sample_weight{suffix}")
         else:
@@ -287,6 +298,10 @@ def _steps(model: Trainer, argument: str, value: Any, x: Sequences) -> Sequences
                 f"array padded to at least {x.lengths.max()} steps, got shape {value.shape}"
             )
         return _cut(value, x.lengths)
+    if len(value) != len(x):
+        raise ValueError(
+            f"{argument}: expected one for each of {len(x)} sequences, got {len(value)}"
+        )
     for place, (item, length) in enumerate(zip(value, x.lengths, strict=True)):
         came = len(item) if hasattr(item, "__len__") else 0
         if came != length:

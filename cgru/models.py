@@ -412,7 +412,7 @@ class Sequential(Model):
     def _called_on(self, tensor: SymbolicTensor) -> SymbolicTensor:
         """What the layers return for the input, of calls that are made when first asked for."""
         for layer in self.layers:
-            known = [call for call in layer.calls if call.inputs[0] is tensor]
+            known = [call for call in layer._calls if call.inputs[0] is tensor]
             tensor = known[-1].outputs[0] if known else layer(tensor)
         return tensor
 

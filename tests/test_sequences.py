@@ -461,3 +461,39 @@ def test_penalties_on_chunks_with_masks_of_layers():
     with pytest.raises(ValueError, match="tbptt: expected no activity_regularizer"):
         model.fit(np.ones((2, 6, 3)), np.ones((2, 6, 2)), tbptt=2)
     np.testing.assert_array_equal(model.theta, before)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([], "sample_weight: expected at least one value"),
+        (3, r"sample_weight: expected shape \(2,\), got \(1,\)"),
+        ([np.ones(3)] * 3, "sample_weight: expected one for each of 2 sequences, got 3"),
+        ([1.0], r"sample_weight: expected shape \(2,\), got \(1,\)"),
+        ([np.ones(3), np.ones(3)], r"sample_weight\[1\]: expected 2 steps, as in x, got 3"),
+        ([np.ones(3), -np.ones(2)], "sample_weight: expected weights >= 0, got -1"),
+    ],
+)
+def test_bad_weights_of_sequences(weight, message):
+    model, x = recurrent(steps=True), [np.ones((3, 3)), np.ones((2, 3))]
+    with pytest.raises(ValueError, match=message):
+        model.fit(x, [item[:, :2] for item in x], sample_weight=weight)
+
+
+def test_nothing_to_train_on():
+    model = recurrent(steps=True)
+    with pytest.raises(ValueError, match="x: expected at least one step in 2 sequences, got none"):
+        model.fit([np.zeros((0, 3))] * 2, [[], []])
+
+
+def test_indices_out_of_range_change_nothing():
+    model = cgru.Sequential([layers.Embedding(10, 4), layers.GRU(3), layers.Dense(1)])
+    model.compile("adam", "mse")
+    for x, message in (
+        ([[1, 2], [3, 10]], "x: embedding.* expects indices from 0 to 9, got 10"),
+        ([[1, 2], [3, 4, -1]], r"x\[1\]: embedding.* expects indices from 0 to 9, got -1"),
+        ([[1, 2], [3, 4, 1.5]], r"x\[1\]: expected integers, got 1.5"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(x, [1.0, 1.0], batch_size=1)
+    assert not model.built

@@ -110,7 +110,7 @@ class Layer(Configurable):
     takes_several = False
 
     # The calls on symbolic tensors.
-    calls: tuple[symbolic.Call, ...] = ()
+    _calls: tuple[symbolic.Call, ...] = ()
 
     _accepts: tuple[str, ...] = ()
 
@@ -337,12 +337,12 @@ class Layer(Configurable):
         return list(outputs) if len(outputs) > 1 else outputs[0]
 
     def _only_call(self, argument: str) -> symbolic.Call:
-        if len(self.calls) != 1:
+        if len(self._calls) != 1:
             raise AttributeError(
                 f"{argument}: expected {self.name} to have been called on symbolic tensors once, "
-                f"got {len(self.calls)} calls"
+                f"got {len(self._calls)} calls"
             )
-        return self.calls[0]
+        return self._calls[0]
 
     # ---- Weights ----
 
