@@ -117,3 +117,7 @@ __all__ = [
     "multiply",
     "subtract",
 ]
+
+# Other names that Keras has for them.
+AvgPool1D, MaxPool1D, Convolution1D = AveragePooling1D, MaxPooling1D, Conv1D
+GlobalAvgPool1D, GlobalMaxPool1D = GlobalAveragePooling1D, GlobalMaxPooling1D
