@@ -17,6 +17,14 @@ if TYPE_CHECKING:
 
 def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
+    found = _inputs(model, x, lengths)
+    if isinstance(found, Sequences):
+        time = model.input_shape[1:2]
+        found.time = time[0] if time and time[0] is not None else 1
+    return found
+
+
+def _inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
         x = list(x)  # sequences of different lengths, as NumPy puts them into an array
     if type(x) is np.ndarray and lengths is None and not model.takes_several:
@@ -285,7 +293,8 @@ def _sequence_targets(
             values = _steps(model, f"sample_weight{suffix}", weight, x).values
             values = _checks.floats(f"sample_weight{suffix}", values, model._dtype)
             losses.check_sample_weight(values, values.shape, f"sample_weight{suffix}")
-            weight = Sequences(values, x.lengths)
+            weight = Sequences(values, x.lengths, x.time)
+    steps.time = x.time
     return steps, weight
 
 
@@ -335,7 +344,7 @@ def _class_weighted(
             if not isinstance(weight, Sequences):
                 weight = Sequences(np.repeat(weight, targets.lengths), targets.lengths)
             factors = weight.values * factors
-        return Sequences(factors, targets.lengths)
+        return Sequences(factors, targets.lengths, targets.time)
     if weight is None:
         return factors
     return weight.reshape(weight.shape + (1,) * (factors.ndim - weight.ndim)) * factors

@@ -22,25 +22,28 @@ class Sequences:
     ----------
     values : ndarray, shape (steps of all, ...)
     lengths : ndarray of int, shape (sequences,)
+    time : int, optional
+        The steps of a padded array at least: those of a model that reads a fixed number.
     """
 
-    def __init__(self, values: np.ndarray, lengths: np.ndarray) -> None:
+    def __init__(self, values: np.ndarray, lengths: np.ndarray, time: int = 1) -> None:
         self.values = values
         self.lengths = lengths
+        self.time = time
         self.starts = np.cumsum(lengths) - lengths
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def __getitem__(self, index: Any) -> Sequences:
-        part = Sequences(self.values, self.lengths[index])
+        part = Sequences(self.values, self.lengths[index], self.time)
         part.starts = self.starts[index]
         return part
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of all sequences as one padded array."""
-        return len(self), max(1, int(self.lengths.max())), *self.values.shape[1:]
+        return len(self), max(self.time, int(self.lengths.max())), *self.values.shape[1:]
 
     def padded(self) -> np.ndarray:
         """One array [sequences, time, ...], 0 after the end of each."""

@@ -497,3 +497,26 @@ def test_indices_out_of_range_change_nothing():
         with pytest.raises(ValueError, match=message):
             model.fit(x, [1.0, 1.0], batch_size=1)
     assert not model.built
+
+
+@pytest.mark.parametrize("lengths", [[7, 3, 2, 7], [3, 3, 2, 1]])
+def test_sequences_for_a_fixed_number_of_steps(rng, lengths):
+    """They may all be shorter; longer ones are refused."""
+    model = cgru.Sequential(
+        [cgru.Input((7, 3)), layers.GRU(4, return_sequences=True), layers.Dense(2)]
+    )
+    model.compile("sgd", "mse")
+    x = sequences(rng, lengths)
+    found = model.predict(x, batch_size=2)
+    array = np.zeros((4, 7, 3))
+    for row, item in zip(array, x, strict=True):
+        row[: len(item)] = item
+    again = model.predict(array, lengths=lengths)
+    assert [len(item) for item in found] == lengths
+    for one, other in zip(found, again, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+    y = [item[:, :2] for item in x]
+    weights = [np.ones(n) for n in lengths]
+    model.fit(x, y, batch_size=3, sample_weight=weights, validation_split=0.5)
+    with pytest.raises(ValueError, match=r"x: .* expects shape \(None, 7, 3\), got \(2, 9, 3\)"):
+        model.predict(sequences(rng, [9, 2]))
