@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
+    plain = type(x) is np.ndarray and lengths is None and not model.takes_several
+    if plain and x.dtype.kind != "O":
+        return _array(model, "x", x)
     found = _inputs(model, x, lengths)
     if isinstance(found, Sequences):
         time = model.input_shape[1:2]
@@ -27,8 +30,6 @@ def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
 def _inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
         x = list(x)  # sequences of different lengths, as NumPy puts them into an array
-    if type(x) is np.ndarray and lengths is None and not model.takes_several:
-        return _array(model, "x", x)
     if model.takes_several:
         if lengths is not None:
             raise ValueError(f"lengths: {model.name} has several inputs; mask them with layers")

@@ -542,7 +542,8 @@ class Trainer(Graph):
         """
         objective = self._check_compiled("train_on_batch")
         batch = _door.batch(self, objective, x, y, sample_weight, class_weight)
-        batch = self._one_batch(batch)
+        if isinstance(batch.x, Sequences):
+            batch = self._one_batch(batch)
         if reset_mask is not None:
             self.reset_rows(reset_mask, batch.samples)
         tracker = Tracker(objective)
@@ -583,7 +584,8 @@ class Trainer(Graph):
             The loss; with metrics, a list of it and them, or a dictionary if asked for.
         """
         objective = self._check_compiled("evaluate")
-        _check_steps(steps=steps, batch_size=batch_size)
+        if steps is not None or batch_size is not None:
+            _check_steps(steps=steps, batch_size=batch_size)
         _check_verbose(verbose)
         batches: Batches
         if _is_iterable_of_batches(x, y):
