@@ -62,7 +62,7 @@ def check_layer(
     ...         return 2 * x, lambda dy: dy
     >>> cgru.testing.check_layer(Double, (None, 3))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    AssertionError: double, gradients: of x at (0, 0): expected -0.4..., got -0.2...
+    AssertionError: double..., gradients: of x at (0, 0): expected -0.4..., got -0.2...
     """
     given = copy.deepcopy(layer) if isinstance(layer, Layer) else layer()
     if isinstance(given, Graph):
