@@ -33,9 +33,9 @@ MODULES = (
     "utils",
 )
 METHODS = """
-    build compile count_params evaluate fit get_config get_layer get_weights load_weights predict
-    predict_on_batch reset_states save save_weights set_weights summary test_on_batch to_json
-    train_on_batch
+    build compile compute_loss count_params evaluate fit get_config get_layer get_weights
+    load_weights predict predict_on_batch reset_states save save_weights set_weights summary
+    test_on_batch to_json train_on_batch
 """
 
 # Arguments of Keras that are not here, and why.
