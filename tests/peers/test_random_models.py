@@ -309,14 +309,14 @@ def test_outputs_and_gradients(case):
     flat.grad[:] = 0
     dx = backward(dy)
     total = ours._penalties(flat, penalties)
-    np.testing.assert_allclose(total, penalty, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(total, penalty, rtol=1e-5, atol=1e-5)
     size = max([1.0, *(float(abs(g).max()) for g in gradients[0])])
     for weight, gradient in zip(ours.trainable_weights, gradients[0], strict=True):
         np.testing.assert_allclose(
-            weight.grad, gradient, rtol=1e-4, atol=1e-5 * size, err_msg=weight.path
+            weight.grad, gradient, rtol=1e-5, atol=1e-5 * size, err_msg=weight.path
         )
     if not tokens and dx is not None:
-        np.testing.assert_allclose(dx, gradients[1], rtol=1e-4, atol=1e-5 * size)
+        np.testing.assert_allclose(dx, gradients[1], rtol=1e-5, atol=1e-5 * size)
 
 
 # A gradient that is 0 but for rounding is not to make a step of full size: hence the epsilon.
