@@ -2,26 +2,53 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 from cgru.losses import classification, regression, sequences
 
 
+def as_function(cls: Any, name: str, values: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of `y_true`, `y_pred` and the options of a class, in the order of its constructor.
+
+    Parameters
+    ----------
+    cls : type
+    name : str
+        Of the function.
+    values : callable
+        ``values(y_true, y_pred, **options)``, one for each sample (and time step).
+    """
+    found = inspect.signature(cls).parameters.values()
+    options = [option for option in found if option.name not in ("name", "reduction")]
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    given = [inspect.Parameter("y_true", kind), inspect.Parameter("y_pred", kind)]
+    signature = inspect.Signature([*given, *(option.replace(kind=kind) for option in options)])
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        return values(**signature.bind(*args, **kwargs).arguments)
+
+    function.__name__ = function.__qualname__ = name
+    function.__signature__ = signature  # type: ignore[attr-defined]
+    names = ", ".join(option.name for option in options)
+    function.__doc__ = (
+        f"The values of `{cls.__name__}`, one for each sample (and time step).\n\n"
+        "    Parameters\n    ----------\n    y_true, y_pred : array_like\n"
+        + (f"    {names}\n        As for `{cls.__name__}`.\n" if names else "")
+    )
+    return function
+
+
 def _function(loss: Any, name: str) -> Callable[..., Any]:
     """The function that gives a loss's values; `get` knows it for the loss by its attribute."""
 
-    def values(y_true: Any, y_pred: Any, *args: Any, **options: Any) -> Any:
-        return loss(*args, reduction=None, **options)(y_true, y_pred)
+    def values(y_true: Any, y_pred: Any, **options: Any) -> Any:
+        return loss(**options, reduction=None)(y_true, y_pred)
 
-    values.__name__ = values.__qualname__ = name
-    values.__doc__ = (
-        f"The values of `{loss.__name__}`, one for each sample (and time step).\n\n"
-        "    Parameters\n    ----------\n    y_true, y_pred : array_like\n"
-        f"    *args, **options\n        As for `{loss.__name__}`.\n"
-    )
-    values.loss = loss  # type: ignore[attr-defined]
-    return values
+    function = as_function(loss, name, values)
+    function.loss = loss  # type: ignore[attr-defined]
+    return function
 
 
 binary_crossentropy = _function(classification.BinaryCrossentropy, "binary_crossentropy")

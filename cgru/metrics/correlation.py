@@ -31,7 +31,7 @@ class PearsonCorrelation(Metric):
 
     _direction = "up"
 
-    def __init__(self, name: str | None = "pearson_correlation", axis: int = -1) -> None:
+    def __init__(self, name: str | None = "pearson_correlation", *, axis: int = -1) -> None:
         if axis != -1:
             raise ValueError(f"axis: expected -1, got {axis!r}")
         self.axis = axis
@@ -61,8 +61,8 @@ class ConcordanceCorrelation(PearsonCorrelation):
     0.5714
     """
 
-    def __init__(self, name: str | None = "concordance_correlation", axis: int = -1) -> None:
-        super().__init__(name, axis)
+    def __init__(self, name: str | None = "concordance_correlation", *, axis: int = -1) -> None:
+        super().__init__(name, axis=axis)
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         y_true = aligned(y_true, y_pred)

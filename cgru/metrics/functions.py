@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cgru.losses.functions import as_function
 from cgru.metrics import accuracy, correlation
 from cgru.metrics.base import Metric
 
@@ -20,14 +21,9 @@ def _function(metric: type[Metric], name: str) -> Callable[..., Any]:
     def values(y_true: Any, y_pred: Any, **options: Any) -> Any:
         return metric(**options).values(np.asarray(y_true), np.asarray(y_pred))
 
-    values.__name__ = values.__qualname__ = name
-    values.__doc__ = (
-        f"The values of `{metric.__name__}`, one for each sample (and time step).\n\n"
-        "    Parameters\n    ----------\n    y_true, y_pred : array_like\n"
-        f"    **options\n        As for `{metric.__name__}`.\n"
-    )
-    values.metric = metric  # type: ignore[attr-defined]
-    return values
+    function = as_function(metric, name, values)
+    function.metric = metric  # type: ignore[attr-defined]
+    return function
 
 
 binary_accuracy = _function(accuracy.BinaryAccuracy, "binary_accuracy")

@@ -48,6 +48,7 @@ class IoU(Metric):
         num_classes: int,
         target_class_ids: Any,
         name: str | None = None,
+        *,
         ignore_class: int | None = None,
         sparse_y_true: bool = True,
         sparse_y_pred: bool = True,
@@ -118,6 +119,7 @@ class MeanIoU(IoU):
         self,
         num_classes: int,
         name: str | None = None,
+        *,
         ignore_class: int | None = None,
         sparse_y_true: bool = True,
         sparse_y_pred: bool = True,
@@ -125,7 +127,13 @@ class MeanIoU(IoU):
     ) -> None:
         classes = range(_checks.integer("num_classes", num_classes, 1))
         super().__init__(
-            num_classes, classes, name, ignore_class, sparse_y_true, sparse_y_pred, axis
+            num_classes,
+            classes,
+            name,
+            ignore_class=ignore_class,
+            sparse_y_true=sparse_y_true,
+            sparse_y_pred=sparse_y_pred,
+            axis=axis,
         )
 
 
@@ -152,12 +160,19 @@ class OneHotIoU(IoU):
         num_classes: int,
         target_class_ids: Any,
         name: str | None = None,
+        *,
         ignore_class: int | None = None,
         sparse_y_pred: bool = False,
         axis: int = -1,
     ) -> None:
         super().__init__(
-            num_classes, target_class_ids, name, ignore_class, False, sparse_y_pred, axis
+            num_classes,
+            target_class_ids,
+            name,
+            ignore_class=ignore_class,
+            sparse_y_true=False,
+            sparse_y_pred=sparse_y_pred,
+            axis=axis,
         )
 
 
@@ -182,11 +197,19 @@ class OneHotMeanIoU(MeanIoU):
         self,
         num_classes: int,
         name: str | None = None,
+        *,
         ignore_class: int | None = None,
         sparse_y_pred: bool = False,
         axis: int = -1,
     ) -> None:
-        super().__init__(num_classes, name, ignore_class, False, sparse_y_pred, axis)
+        super().__init__(
+            num_classes,
+            name,
+            ignore_class=ignore_class,
+            sparse_y_true=False,
+            sparse_y_pred=sparse_y_pred,
+            axis=axis,
+        )
 
 
 class BinaryIoU(IoU):

@@ -88,11 +88,15 @@ OTHERWISE = {
     "optimizers.deserialize": "one function for all kinds of objects",
     "models.Model": "Keras's takes anything",
     "layers.Layer": "the arguments of a base class are given by name",
+    "losses.circle": "the arguments of the class; a batch is compared with itself",
     "metrics.Metric": "the dtype of Keras comes first",
 }
 DEFAULTS = {
     ("losses.Dice", "axis"): "one value for each sample, over the last axis, not one for the batch",
     ("losses.Tversky", "axis"): "as Dice",
+    ("losses.dice", "axis"): "as Dice",
+    ("losses.tversky", "axis"): "as Dice",
+    ("losses.categorical_generalized_cross_entropy", "q"): "the default of the class",
     ("Model.build", "input_shape"): "a model that has an Input need not be told",
     ("Sequential.build", "input_shape"): "a model that has an Input need not be told",
 }
