@@ -6,6 +6,7 @@ the gradient with respect to it back to x.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +25,7 @@ class Activation(Configurable):
     Parameters
     ----------
     function : callable
-        ``function(x) -> y``, of the same shape.
+        ``function(x) -> y``, of the same shape.  It may take options with defaults.
     gradient : callable
         ``gradient(dy, x, y) -> dx``: the gradient with respect to x from that with respect to y.
     name : str
@@ -48,8 +49,9 @@ class Activation(Configurable):
         self.gradient = gradient
         self.name = name
 
-    def __call__(self, x: Any) -> np.ndarray:
-        return self.function(np.asarray(x))
+    def __call__(self, x: Any, *args: Any, **options: Any) -> np.ndarray:
+        """The value; with the options of Keras's function, which layers leave at their defaults."""
+        return self.function(np.asarray(x), *args, **options)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The value, and the function that takes a gradient back to x."""
@@ -88,17 +90,34 @@ def _by_kernel(kernel: Callable[[np.ndarray, np.ndarray], None]) -> Callable[...
     return function
 
 
-def _softmax(x: np.ndarray) -> np.ndarray:
-    exp = np.exp(x - x.max(axis=-1, keepdims=True))
-    return exp / exp.sum(axis=-1, keepdims=True)
+def _softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    exp = np.exp(x - x.max(axis=axis, keepdims=True))
+    return exp / exp.sum(axis=axis, keepdims=True)
 
 
 def _softmax_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
-def _elu(x: np.ndarray) -> np.ndarray:
-    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+def _relu(
+    x: np.ndarray,
+    negative_slope: float = 0.0,
+    max_value: float | None = None,
+    threshold: float = 0.0,
+) -> np.ndarray:
+    if negative_slope == 0 and threshold == 0:
+        y = np.maximum(x, 0)
+    else:
+        y = np.where(x >= threshold, x, negative_slope * (x - threshold))
+    return y if max_value is None else np.minimum(y, max_value)
+
+
+def _elu(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def _celu(x: np.ndarray, alpha: float = 1.0) -> np.ndarray:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
 
 
 def _softplus(x: np.ndarray) -> np.ndarray:
@@ -124,12 +143,15 @@ def _same(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def _log_softmax(x: np.ndarray) -> np.ndarray:
-    shifted = x - x.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+def _log_softmax(x: np.ndarray, axis: int = -1) -> np.ndarray:
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
 
 
-def _gelu(x: np.ndarray) -> np.ndarray:
+def _gelu(x: np.ndarray, approximate: bool = False) -> np.ndarray:
+    if approximate:
+        inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+        return 0.5 * x * (1 + np.tanh(inner))
     return x * _normal(x)
 
 
@@ -150,8 +172,10 @@ def _mish_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dy * (t + x * (1 - t * t) * sigmoid(x))
 
 
-def _sparsemax(x: np.ndarray) -> np.ndarray:
+def _sparsemax(x: np.ndarray, axis: int = -1) -> np.ndarray:
     """The nearest point of the simplex (Martins and Astudillo 2016)."""
+    if axis not in (-1, x.ndim - 1):
+        return np.moveaxis(_sparsemax(np.moveaxis(x, axis, -1)), -1, axis)
     ordered = -np.sort(-x, axis=-1)
     sums = ordered.cumsum(axis=-1)
     places = np.arange(1, x.shape[-1] + 1, dtype=x.dtype)
@@ -168,7 +192,7 @@ def _sparsemax_gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndar
 
 def _pieces(
     name: str,
-    function: Callable[[np.ndarray], np.ndarray],
+    function: Callable[..., np.ndarray],
     slope: Callable[[np.ndarray], np.ndarray],
 ) -> Activation:
     """An activation of its derivative at x."""
@@ -176,8 +200,9 @@ def _pieces(
     def gradient(dy: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return (dy * slope(x)).astype(dy.dtype, copy=False)
 
-    def value(x: np.ndarray) -> np.ndarray:
-        return function(x).astype(x.dtype, copy=False)
+    @functools.wraps(function)
+    def value(x: np.ndarray, *args: Any, **options: Any) -> np.ndarray:
+        return function(x, *args, **options).astype(x.dtype, copy=False)
 
     return Activation(value, gradient, name)
 
@@ -194,10 +219,12 @@ log_softmax = Activation(
     "log_softmax",
 )
 sparsemax = Activation(_sparsemax, _sparsemax_gradient, "sparsemax")
-relu = Activation(lambda x: np.maximum(x, 0), lambda dy, x, y: dy * (x > 0), "relu")
+relu = Activation(_relu, lambda dy, x, y: dy * (x > 0), "relu")
 relu6 = _pieces("relu6", lambda x: np.clip(x, 0, 6), lambda x: (x > 0) & (x < 6))
 leaky_relu = _pieces(
-    "leaky_relu", lambda x: np.where(x >= 0, x, 0.2 * x), lambda x: np.where(x >= 0, 1, 0.2)
+    "leaky_relu",
+    lambda x, negative_slope=0.2: np.where(x >= 0, x, negative_slope * x),
+    lambda x: np.where(x >= 0, 1, 0.2),
 )
 elu = Activation(_elu, lambda dy, x, y: dy * np.where(x > 0, 1, y + 1), "elu")
 selu = _pieces(
@@ -205,7 +232,7 @@ selu = _pieces(
     lambda x: SELU_SCALE * np.where(x > 0, x, SELU_ALPHA * np.expm1(np.minimum(x, 0))),
     lambda x: SELU_SCALE * np.where(x > 0, 1, SELU_ALPHA * np.exp(np.minimum(x, 0))),
 )
-celu = Activation(_elu, lambda dy, x, y: dy * np.where(x > 0, 1, y + 1), "celu")
+celu = Activation(_celu, lambda dy, x, y: dy * np.where(x > 0, 1, y + 1), "celu")
 gelu = Activation(_gelu, _gelu_gradient, "gelu")
 softplus = Activation(_softplus, lambda dy, x, y: dy * sigmoid(x), "softplus")
 softsign = Activation(
@@ -213,7 +240,7 @@ softsign = Activation(
 )
 squareplus = _pieces(
     "squareplus",
-    lambda x: (x + np.sqrt(np.square(x) + 4)) / 2,
+    lambda x, b=4: (x + np.sqrt(np.square(x) + b)) / 2,
     lambda x: (1 + x / np.sqrt(np.square(x) + 4)) / 2,
 )
 silu = Activation(lambda x: x * sigmoid(x), _silu_gradient, "silu")
@@ -230,10 +257,14 @@ hard_silu = _pieces(
     lambda x: np.clip(x / 6 + 0.5, 0, 1) + x * (np.abs(x) < 3) / 6,
 )
 hard_tanh = _pieces("hard_tanh", lambda x: np.clip(x, -1, 1), lambda x: np.abs(x) < 1)
-hard_shrink = _pieces("hard_shrink", lambda x: x * (np.abs(x) > 0.5), lambda x: np.abs(x) > 0.5)
+hard_shrink = _pieces(
+    "hard_shrink",
+    lambda x, threshold=0.5: x * (np.abs(x) > threshold),
+    lambda x: np.abs(x) > 0.5,
+)
 soft_shrink = _pieces(
     "soft_shrink",
-    lambda x: np.sign(x) * np.maximum(np.abs(x) - 0.5, 0),
+    lambda x, threshold=0.5: np.sign(x) * np.maximum(np.abs(x) - threshold, 0),
     lambda x: np.abs(x) > 0.5,
 )
 tanh_shrink = Activation(lambda x: x - tanh(x), lambda dy, x, y: dy * tanh(x) ** 2, "tanh_shrink")
@@ -245,7 +276,7 @@ sparse_plus = _pieces(
 sparse_sigmoid = _pieces(
     "sparse_sigmoid", lambda x: np.clip((x + 1) / 2, 0, 1), lambda x: (np.abs(x) < 1) / 2
 )
-exponential = Activation(np.exp, lambda dy, x, y: dy * y, "exponential")
+exponential = Activation(lambda x: np.exp(x), lambda dy, x, y: dy * y, "exponential")
 
 _BUILT_IN = (
     linear,
@@ -281,6 +312,43 @@ swish, hard_swish = silu, hard_silu
 _NAMES: dict[str, Callable[[], Activation]] = {
     activation.name: (lambda activation=activation: activation) for activation in _BUILT_IN
 } | {"swish": lambda: silu, "hard_swish": lambda: hard_silu}
+
+
+def glu(x: Any, axis: int = -1) -> np.ndarray:
+    """One half of x times the sigmoid of the other (Dauphin et al. 2017).
+
+    A function only: a layer's activation keeps the shape.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int
+        That which is halved.
+
+    Examples
+    --------
+    >>> cgru.activations.glu([3.0, 0.0])
+    array([1.5])
+    """
+    value, gate = np.split(np.asarray(x), 2, axis=axis)
+    return value * sigmoid(gate)
+
+
+def threshold(x: Any, threshold: float, default_value: float) -> np.ndarray:
+    """Numbers that are above a threshold, and another value in place of the others.
+
+    Parameters
+    ----------
+    x : array_like
+    threshold, default_value : float
+
+    Examples
+    --------
+    >>> cgru.activations.threshold([0.5, 2.0], 1.0, 0.0)
+    array([0., 2.])
+    """
+    array = np.asarray(x)
+    return np.where(array > threshold, array, array.dtype.type(default_value))
 
 
 def get(identifier: Any, argument: str = "activation") -> Activation:

@@ -92,6 +92,14 @@ def test_names():
         regularizers.L2(-1)
 
 
+def test_sparsemax_over_another_axis(rng):
+    """The values of Keras do not add up to 1 there."""
+    x = rng.standard_normal((6, 4))
+    y = activations.sparsemax(x, axis=0)
+    np.testing.assert_allclose(y.sum(axis=0), 1)
+    np.testing.assert_array_equal(y.T, activations.sparsemax(x.T))
+
+
 def test_a_copy_of_a_built_in_activation_is_the_same_one():
     for name in activations._NAMES:
         activation = activations.get(name)

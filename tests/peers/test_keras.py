@@ -82,6 +82,7 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize(("optimizer", "options"), OPTIMIZERS, ids=str)
 def test_fifty_steps_follow_keras(rng, optimizer, options):
+    cgru.utils.set_random_seed(1)
     x = rng.standard_normal((400, 10, 4)).astype("f4")
     labels = (x[:, -1, 0] > 0).astype(int) + (x[:, 0, 1] > 0)
     models = []
@@ -147,6 +148,32 @@ def test_losses(rng, name, options, kind, weighted):
 def test_activations(rng, name):
     x = rng.standard_normal((6, 5)).astype("f4") * 3
     agree(cgru.activations.get(name)(x), getattr(keras.activations, name)(x))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("relu", {"negative_slope": 0.1, "max_value": 2.0, "threshold": 0.5}),
+        ("relu", {"max_value": 1.0}),
+        ("leaky_relu", {"negative_slope": 0.3}),
+        ("elu", {"alpha": 0.5}),
+        ("celu", {"alpha": 0.5}),
+        ("gelu", {"approximate": True}),
+        ("glu", {}),
+        ("glu", {"axis": 0}),
+        ("hard_shrink", {"threshold": 1.0}),
+        ("soft_shrink", {"threshold": 1.0}),
+        ("squareplus", {"b": 2.0}),
+        ("softmax", {"axis": 0}),
+        ("log_softmax", {"axis": 0}),
+        ("threshold", {"threshold": 0.5, "default_value": -1.0}),
+    ],
+    ids=str,
+)
+def test_options_of_activations(rng, name, options):
+    x = rng.standard_normal((6, 4)).astype("f4") * 3
+    ours, theirs = (getattr(library.activations, name) for library in (cgru, keras))
+    agree(ours(x, **options), theirs(x, **options))
 
 
 def test_orthogonal_initializer_has_the_orientation_of_keras():

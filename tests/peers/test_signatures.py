@@ -79,12 +79,7 @@ ABSENT_IN = {
     ("metrics.CategoricalCrossentropy", "axis"): "classes are in the last axis",
     ("metrics.CosineSimilarity", "axis"): "vectors are in the last axis",
 }
-# Functions of x alone; other parameters have layers of their own (`layers.LeakyReLU`).
-OF_X = (
-    "celu elu gelu hard_shrink leaky_relu log_softmax relu soft_shrink softmax sparsemax squareplus"
-)
 OTHERWISE = {
-    **{f"activations.{name}": "see OF_X" for name in OF_X.split()},
     "optimizers.deserialize": "one function for all kinds of objects",
     "models.Model": "Keras's takes anything",
     "layers.Layer": "the arguments of a base class are given by name",
@@ -123,6 +118,8 @@ PAIRS = {name: found for name, *found in pairs()}
 
 
 def parameters(function):
+    if isinstance(function, cgru.activations.Activation):
+        function = function.function
     if inspect.isclass(function):
         function = function.__init__
     elif not inspect.isroutine(function):
