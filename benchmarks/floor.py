@@ -40,8 +40,9 @@ def least(call, seconds=0.01):
 def memory(shape, threads):
     """Seconds to read the recurrent weights once, and for Adam's reads and writes.
 
-    By BLAS, on vectors of that many bytes: a dot product only reads, ``y += a x`` reads twice what
-    it writes.  With several threads each is taken to do its share at that rate.
+    By BLAS, on vectors of that many bytes, less the time of a call: a dot product only reads,
+    ``y += a x`` reads twice what it writes.  With several threads each is taken to do its share at
+    that rate.
     """
     from scipy.linalg.blas import saxpy, sdot
 
@@ -50,10 +51,10 @@ def memory(shape, threads):
     a = np.ones((2, weights // 2), np.float32)
     parameters = 3 * H * (I + H + 2) + H + 1
     x, y = np.ones((2, 2 * parameters), np.float32)  # as many bytes as Adam has
-    return {
-        "read": least(lambda: sdot(*a)) / threads,
-        "update": least(lambda: saxpy(x, y, a=0.5)) * TRAFFIC / 24 / threads,
-    }
+    few = np.ones(2, np.float32)
+    read = least(lambda: sdot(*a)) - least(lambda: sdot(few, few))
+    update = least(lambda: saxpy(x, y, a=0.5)) - least(lambda: saxpy(few, few, a=0.5))
+    return {"read": read / threads, "update": update * TRAFFIC / 24 / threads}
 
 
 def seconds(shape, task, rate, found):

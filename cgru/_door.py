@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cgru import _checks, losses
+from cgru import _checks, _kernels, losses
 from cgru.data import Batch, Sequences
 
 if TYPE_CHECKING:
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
-    plain = type(x) is np.ndarray and lengths is None and not model.takes_several
-    if plain and x.dtype.kind != "O":
-        return _array(model, "x", x)
+    plain = lengths is None and not model.takes_several and not model.integers[0]
+    if plain and _kernels.is_ready(x, model._dtype):
+        return x  # a small model's time goes into such things
     found = _inputs(model, x, lengths)
     if isinstance(found, Sequences):
         time = model.input_shape[1:2]

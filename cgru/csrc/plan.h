@@ -10,6 +10,7 @@
 #define CGRU_NEAR 1e6      /* bytes of weights that stay in a core's own cache from step to step */
 #define CGRU_FAR_RATE 10.0 /* bytes a cycle from beyond it */
 #define CGRU_NEAR_RATE 40.0
+#define CGRU_CACHED 500000 /* parameters; an optimizer has four numbers for each */
 
 /* To wake other threads, and wait for the last of them; tests set it to 0 to see them at work. */
 static double cgru_launch_cost = 20000.0;
@@ -68,9 +69,13 @@ static int cgru_plan_product(const cgru_product *job, int most)
     return cgru_worth(cycles, most);
 }
 
-/* And for an optimizer's step, at a few cycles for each parameter. */
+/* And for an optimizer's step, at a few cycles for each parameter.  What is in a core's own cache is
+ * updated there: another core would fetch it from that cache, which takes longer where the two do
+ * not share one, than the update. */
 static int cgru_plan_update(const cgru_update *job, int most)
 {
+    if (job->size < CGRU_CACHED && cgru_launch_cost > 0)
+        return 1;
     return cgru_worth(2 * (double)job->size, most);
 }
 

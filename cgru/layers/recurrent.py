@@ -273,6 +273,21 @@ class GRU(Layer):
         result = (output, last) if self.return_state else output
         if not needs_backward:
             return result, sequence_backward
+        given = initial_state is not None
+        return result, self._backward(
+            sequence_backward, last, valid, dropout_backward, needs_input_grad, given
+        )
+
+    def _backward(
+        self,
+        sequence_backward: Backward,
+        last: np.ndarray,
+        valid: np.ndarray | None,
+        dropout_backward: Backward | None,
+        needs_input_grad: bool,
+        needs_start_grad: bool,
+    ) -> Backward:
+        """The way back, in a function of its own: a prediction then makes nothing for it."""
 
         def backward(dy: Any) -> Any:
             doutput, dstate = dy if self.return_state else (dy, None)
@@ -287,12 +302,12 @@ class GRU(Layer):
                 dlast = doutput.astype(last.dtype)
             if dstate is not None:
                 dlast += dstate
-            dx, dstart = sequence_backward(dh, dlast, needs_input_grad, initial_state is not None)
+            dx, dstart = sequence_backward(dh, dlast, needs_input_grad, needs_start_grad)
             if dx is not None and dropout_backward is not None:
                 dx = dropout_backward(dx)
-            return dx if initial_state is None else (dx, [dstart])
+            return (dx, [dstart]) if needs_start_grad else dx
 
-        return result, backward
+        return backward
 
     def _start(self, batch: int, initial_state: list[np.ndarray] | None) -> np.ndarray:
         """The state to start from: one that is given or, in a stateful layer, the last one."""
