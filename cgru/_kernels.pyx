@@ -84,6 +84,7 @@ cdef extern from "csrc/levels.h" nogil:
     void cgru_sgd(cgru_update *job, bint is_double)
     void cgru_rmsprop(cgru_update *job, bint is_double)
     void cgru_adam(cgru_update *job, bint is_double)
+    void cgru_nadam(cgru_update *job, bint is_double)
     void cgru_adamax(cgru_update *job, bint is_double)
     void cgru_adagrad(cgru_update *job, bint is_double)
     void cgru_adadelta(cgru_update *job, bint is_double)
@@ -954,7 +955,7 @@ def nadam(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarr
     cdef int kind = set_update("nadam", &job, theta, grad, m, v, None)
     job.numbers = [step_size, beta_1, beta_2, epsilon, ahead]
     with nogil:
-        cgru_adam(&job, kind == cnp.NPY_DOUBLE)
+        cgru_nadam(&job, kind == cnp.NPY_DOUBLE)
 
 
 def adamax(cnp.ndarray theta, cnp.ndarray grad, cnp.ndarray m not None, cnp.ndarray u not None,

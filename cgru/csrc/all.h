@@ -7,8 +7,8 @@
 
 static const LOOPS NAME(loops) = {
     VECTOR_BYTES, ROWS, NAME(packed_size), NAME(gru_pack), NAME(gru_forward), NAME(gru_backward),
-    NAME(product), NAME(sgd), NAME(rmsprop), NAME(adam), NAME(adamax), NAME(adagrad), NAME(adadelta),
-    NAME(lion), NAME(blend),
+    NAME(product), NAME(sgd), NAME(rmsprop), NAME(adam), NAME(nadam), NAME(adamax), NAME(adagrad),
+    NAME(adadelta), NAME(lion), NAME(blend),
     NAME(gru_gates), NAME(gru_gates_grad),
     NAME(cho_reset), NAME(cho_update), NAME(cho_update_grad), NAME(cho_reset_grad),
     NAME(sigmoid_array), NAME(tanh_array), NAME(sum_rows), NAME(all_finite),

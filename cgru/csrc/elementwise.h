@@ -56,9 +56,8 @@ static void NAME(rmsprop)(void *argument, int thread, int threads)
 /* numbers: the learning rate with both bias corrections, beta 1, beta 2, epsilon, and what Nadam
  * takes of the gradient itself; slots: both means and the largest second one (NULL unless
  * amsgrad). */
-static void NAME(adam)(void *argument, int thread, int threads)
+static INLINE void NAME(adam_step)(const int nesterov, const cgru_update *job, int thread, int threads)
 {
-    const cgru_update *job = argument;
     REAL *w = job->theta, *m = job->slots[0], *v = job->slots[1], *most = job->slots[2];
     const REAL *g = job->grad;
     const REAL rate = (REAL)job->numbers[0], eps = (REAL)job->numbers[3];
@@ -81,11 +80,21 @@ static void NAME(adam)(void *argument, int thread, int threads)
             NAME(store_some)(most + i, scale, count);
         }
         VEC step = rate * new_mean;
-        if (ahead)
+        if (nesterov)
             step += ahead * grad;
         step /= NAME(root)(scale) + eps;
         NAME(store_some)(w + i, NAME(load_some)(w + i, count) - step, count);
     }
+}
+
+static void NAME(adam)(void *argument, int thread, int threads)
+{
+    NAME(adam_step)(0, argument, thread, threads);
+}
+
+static void NAME(nadam)(void *argument, int thread, int threads)
+{
+    NAME(adam_step)(1, argument, thread, threads);
 }
 
 /* numbers: the learning rate with its bias correction, beta 1, beta 2, epsilon; slots: the mean and

@@ -28,7 +28,7 @@
     int vector_bytes, tile_rows;                                                                            \
     ptrdiff_t (*packed_size)(const cgru_gru *job);                                               \
     cgru_task gru_pack, gru_forward, gru_backward, product;                                      \
-    cgru_task sgd, rmsprop, adam, adamax, adagrad, adadelta, lion, blend;                        \
+    cgru_task sgd, rmsprop, adam, nadam, adamax, adagrad, adadelta, lion, blend;                        \
     void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
                       const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
     void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
@@ -199,6 +199,11 @@ static void cgru_rmsprop(cgru_update *job, int is_double)
 static void cgru_adam(cgru_update *job, int is_double)
 {
     cgru_run_update(job, CGRU_TASK(is_double, adam));
+}
+
+static void cgru_nadam(cgru_update *job, int is_double)
+{
+    cgru_run_update(job, CGRU_TASK(is_double, nadam));
 }
 
 static void cgru_adamax(cgru_update *job, int is_double)

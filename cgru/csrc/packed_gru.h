@@ -253,13 +253,7 @@ static INLINE void NAME(finish_cells)(const cgru_gru *job, const NAME(step) *ste
     NAME(gru_cell)(WAYS, n, z, r, u, old, new);
     for (int w = 0; w < WAYS; ++w) {
         const int masked = step->mask && !step->mask[row[w] * job->mask_row];
-        const VEC state = masked ? old[w] : new[w];
-        NAME(store_some)(step->next + row[w] * H + unit[w], state, H - unit[w]);
-        if (job->drop) {
-            const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
-            NAME(store_some)(step->next_read + at,
-                             state * NAME(load_some)((const REAL *)job->drop + at, left), left);
-        }
+        NAME(store_some)(step->next + row[w] * H + unit[w], masked ? old[w] : new[w], H - unit[w]);
         if (job->keep && !masked) {
             REAL *g = step->gates + unit[w] / LANES * block + row[w] * 4 * LANES;
             NAME(store)(g, n[w]);
@@ -267,6 +261,12 @@ static INLINE void NAME(finish_cells)(const cgru_gru *job, const NAME(step) *ste
             NAME(store)(g + 2 * LANES, r[w]);
             NAME(store)(g + 3 * LANES, u[w]);
         }
+    }
+    for (int w = 0; job->drop && w < WAYS; ++w) {
+        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+        NAME(store_some)(step->next_read + at,
+                         NAME(load_some)(step->next + at, left) *
+                             NAME(load_some)((const REAL *)job->drop + at, left), left);
     }
 }
 
