@@ -25,10 +25,10 @@
 
 /* The loops of one level for one element type; gates.h and elementwise.h say what each does. */
 #define CGRU_LOOPS(REAL)                                                                         \
-    int vector_bytes, tile_rows;                                                                            \
+    int vector_bytes, tile_rows;                                                                 \
     ptrdiff_t (*packed_size)(const cgru_gru *job);                                               \
     cgru_task gru_pack, gru_forward, gru_backward, product;                                      \
-    cgru_task sgd, rmsprop, adam, nadam, adamax, adagrad, adadelta, lion, blend;                        \
+    cgru_task sgd, rmsprop, adam, nadam, adamax, adagrad, adadelta, lion, blend;                 \
     void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
                       const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
     void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
