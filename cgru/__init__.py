@@ -36,6 +36,7 @@ from cgru.metrics import Metric
 from cgru.models import Model, Sequential
 from cgru.optimizers import Optimizer
 from cgru.regularizers import Regularizer
+from cgru.saving import load_model
 from cgru.variables import Variable
 
 __version__ = "0.3.0"
@@ -59,6 +60,7 @@ __all__ = [
     "get_num_threads",
     "initializers",
     "layers",
+    "load_model",
     "losses",
     "metrics",
     "models",

@@ -45,6 +45,7 @@ ORDER = [
     ["optimizers.schedules"],
     ["optimizers.base"],
     ["optimizers.adam", "optimizers.momentum", "optimizers.squares"],
+    ["saving.errors"],
     ["saving.file"],
     ["saving.contents"],
     ["saving.models", "saving.custom"],

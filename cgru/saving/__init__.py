@@ -1,14 +1,15 @@
 """Models and weights in one safetensors file, which any safetensors reader can open."""
 
-from cgru.saving.contents import MismatchError
 from cgru.saving.custom import (
     custom_object_scope,
     get_custom_objects,
     register_keras_serializable,
 )
+from cgru.saving.errors import LoadError, MismatchError
 from cgru.saving.models import load_model, load_weights, save_model, save_weights
 
 __all__ = [
+    "LoadError",
     "MismatchError",
     "custom_object_scope",
     "get_custom_objects",

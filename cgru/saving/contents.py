@@ -8,75 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from cgru.saving.errors import MismatchError, Problems, alike
 from cgru.saving.file import Contents
-
-
-class MismatchError(ValueError):
-    """A file does not fit a model; nothing of it was loaded.
-
-    Attributes
-    ----------
-    missing, unexpected : list of str
-        Names of arrays that only the model, or only the file, has.
-    different : list of str
-        Those whose shape or dtype is another one, with both.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> small, large = (
-    ...     cgru.Sequential([cgru.Input((2,)), cgru.layers.Dense(units, name="out")])
-    ...     for units in (1, 3)
-    ... )
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     cgru.saving.save_weights(small, f"{folder}/small")
-    ...     try:
-    ...         cgru.saving.load_weights(large, f"{folder}/small")
-    ...     except cgru.saving.MismatchError as error:
-    ...         print(*error.different, sep="; ")
-    out/kernel: expected (2, 3) float32, got (2, 1) float32; out/bias: expected (3,) float32, \
-got (1,) float32
-    """
-
-    def __init__(self, problems: Problems, subject: str) -> None:
-        self.missing = problems.missing
-        self.unexpected = problems.unexpected
-        self.different = problems.different
-        super().__init__(f"filepath: the file does not fit {subject}: {problems}")
-
-
-class Problems:
-    """How arrays differ from those that are needed."""
-
-    def __init__(self) -> None:
-        self.missing: list[str] = []
-        self.unexpected: list[str] = []
-        self.different: list[str] = []
-
-    def compare(
-        self, own: Mapping[str, Any], stored: Mapping[str, np.ndarray], prefix: str
-    ) -> None:
-        """Note differences; names get the prefix."""
-        self.missing += [prefix + name for name in own if name not in stored]
-        self.unexpected += [prefix + name for name in stored if name not in own]
-        for name in own:
-            if name in stored and not _alike(own[name], stored[name]):
-                expected, found = (f"{a.shape} {a.dtype}" for a in (own[name], stored[name]))
-                self.different.append(f"{prefix}{name}: expected {expected}, got {found}")
-
-    def __bool__(self) -> bool:
-        return bool(self.missing or self.unexpected or self.different)
-
-    def __str__(self) -> str:
-        return "; ".join(
-            f"{kind} {', '.join(names)}"
-            for kind, names in (
-                ("missing", self.missing),
-                ("unexpected", self.unexpected),
-                ("of another shape or dtype:", self.different),
-            )
-            if names
-        )
 
 
 def collect(model: Any) -> Contents:
@@ -130,7 +63,7 @@ def restore(
         own = {
             name: variable
             for name, variable in own.items()
-            if name in stored and _alike(variable, stored[name])
+            if name in stored and alike(variable, stored[name])
         }
     elif problems or unlike:
         problems.missing += unlike.missing
@@ -163,14 +96,10 @@ def _named_anew(own: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> boo
         own.keys() != stored.keys()
         and len(own) == len(stored)
         and all(
-            _alike(own[a], stored[b]) and a.rpartition("/")[2] == b.rpartition("/")[2]
+            alike(own[a], stored[b]) and a.rpartition("/")[2] == b.rpartition("/")[2]
             for a, b in zip(own, stored, strict=True)
         )
     )
-
-
-def _alike(a: Any, b: Any) -> bool:
-    return a.shape == b.shape and a.dtype == b.dtype
 
 
 def _optimizer_state(model: Any) -> dict[str, np.ndarray] | None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from cgru.saving.errors import LoadError
+
 FORMAT_VERSION = 1
 
 
@@ -43,7 +45,7 @@ class Contents:
         """What `add_all` was given, for what it returned."""
         lost = [name for name in names.values() if name not in self.arrays]
         if lost:
-            raise ValueError(f"filepath: damaged, for it lacks the arrays {lost} that it names")
+            raise LoadError(f"filepath: damaged, for it lacks the arrays {lost} that it names")
         return {key: self.arrays[name] for key, name in names.items()}
 
 
@@ -82,7 +84,7 @@ def read(filepath: Any) -> Contents:
     Raises
     ------
     FileNotFoundError
-    ValueError
+    LoadError
         If it is damaged, of another format, or of a newer cgru.
     """
     from safetensors import SafetensorError, safe_open
@@ -99,10 +101,10 @@ def read(filepath: Any) -> Contents:
         if metadata.pop("format", None) == "cgru":
             contents.notes = {key: json.loads(text) for key, text in metadata.items()}
     except (SafetensorError, TypeError, ValueError) as error:
-        raise ValueError(f"filepath: {path} is no safetensors file, or damaged: {error}") from None
+        raise LoadError(f"filepath: {path} is no safetensors file, or damaged: {error}") from None
     version = contents.notes.get("format_version")
     if version != FORMAT_VERSION:
-        raise ValueError(
+        raise LoadError(
             f"filepath: {path} has format version {version!r}, and this cgru reads "
             f"{FORMAT_VERSION}: a newer one is needed"
         )

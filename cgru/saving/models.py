@@ -8,6 +8,7 @@ from typing import Any
 from cgru import _configs
 from cgru.layers.base import Layer
 from cgru.saving.contents import collect, restore
+from cgru.saving.errors import LoadError
 from cgru.saving.file import read, write
 
 
@@ -78,17 +79,17 @@ def load_model(
     Raises
     ------
     FileNotFoundError
-    ValueError
+    LoadError
         If the file is damaged or holds no model, or names a class that is not known.
     MismatchError
         If the weights are not those of the layers.
     """
     contents = read(filepath)
     if "model" not in contents.notes:
-        raise ValueError(f"filepath: {filepath} holds no model; for weights, use load_weights")
+        raise LoadError(f"filepath: {filepath} holds no model; for weights, use load_weights")
     model = _configs.deserialize(contents.notes["model"], custom_objects)
     if not isinstance(model, Layer):
-        raise ValueError(f"filepath: expected the configuration of a model, got {model!r}")
+        raise LoadError(f"filepath: expected the configuration of a model, got {model!r}")
     if compile and "compile" in contents.notes:
         settings = _configs.deserialize(contents.notes["compile"], custom_objects)
         model.compile(**settings)  # type: ignore[attr-defined]
@@ -130,7 +131,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     Raises
     ------
     FileNotFoundError
-    ValueError
+    LoadError
         If the file is damaged.
     MismatchError
         If names, shapes or dtypes are others; nothing is changed.
