@@ -25,6 +25,7 @@ from cgru import (
     optimizers,
     regularizers,
     saving,
+    streaming,
     testing,
     utils,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "saving",
     "set_num_threads",
     "show_config",
+    "streaming",
     "testing",
     "utils",
 ]

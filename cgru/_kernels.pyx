@@ -887,6 +887,192 @@ cdef class GRUWorkspace:
         return dx
 
 
+cdef struct Stage:
+    # A layer of a StreamProgram: a GRU, if `units` of the job are not 0, or a Dense.
+    cgru_gru job
+    Py_ssize_t inputs, outputs
+    int activation  # 0: linear, 1: sigmoid, 2: tanh
+    const void *kernel
+    const void *bias
+    void *y
+
+
+cdef class StreamProgram:
+    """One time step after the other through a chain of layers, with all buffers made before.
+
+    Parameters
+    ----------
+    layers : list of tuple
+        For a GRU (reset_after=True, of tanh and sigmoid) its weights and None; for a Dense its
+        weights and its activation: "linear", "sigmoid" or "tanh".
+    batch : int
+    """
+    cdef Stage stages[16]
+    cdef int count, kind
+    cdef bint busy
+    cdef Py_ssize_t batch, inputs
+    cdef list layers, weights, buffers, key
+    cdef readonly list states  # of each GRU: [2, B, H], whose first is the state
+
+    def __init__(self, list layers, Py_ssize_t batch):
+        require(0 < len(layers) <= 16, "StreamProgram: expected 1 to 16 layers")
+        cdef cnp.ndarray kernel, buffer
+        cdef Stage *stage
+        cdef int i
+        self.layers, self.batch, self.count = layers, batch, len(layers)
+        self.weights = [weight for weights, _ in layers for weight in weights]
+        self.buffers, self.states, self.key = [], [], None
+        for i in range(self.count):
+            weights, activation = layers[i]
+            stage = &self.stages[i]
+            memset(stage, 0, sizeof(Stage))
+            kernel = weights[0]._value
+            self.kind = real_kind("StreamProgram", kernel)
+            stage.inputs, stage.outputs = dim(kernel, 0), dim(kernel, 1)
+            require(i == 0 or stage.inputs == self.stages[i - 1].outputs,
+                    "StreamProgram: shapes do not agree")
+            if activation is None:
+                stage.outputs //= 3
+                stage.job.units = stage.outputs
+                buffer = self.zeros((2, batch, stage.outputs))
+                self.states.append(buffer)
+                stage.job.h = stage.job.read = cnp.PyArray_DATA(buffer)
+                stage.y = at(stage.job.h, self.kind == cnp.NPY_DOUBLE, batch * stage.outputs)
+            else:
+                stage.activation = ("linear", "sigmoid", "tanh").index(activation)
+                buffer = self.zeros((batch, stage.outputs))
+                self.buffers.append(buffer)
+                stage.y = cnp.PyArray_DATA(buffer)
+        self.inputs = self.stages[0].inputs
+
+    cdef cnp.ndarray zeros(self, tuple shape):
+        cdef cnp.npy_intp[3] dims
+        cdef int axis
+        for axis in range(len(shape)):
+            dims[axis] = shape[axis]
+        return cnp.PyArray_ZEROS(len(shape), dims, self.kind, 0)
+
+    cdef bint is_current(self) except *:
+        """Whether the weights and the instruction level are those that it was prepared for."""
+        cdef Py_ssize_t i
+        if self.key is None or self.key[0] != packs():
+            return False
+        for i in range(len(self.weights)):
+            if self.key[i + 1] != self.weights[i]._memory.stamp:
+                return False
+        return True
+
+    cdef int prepare(self) except -1:
+        """Pack the weights, and note where everything lies."""
+        cdef bint d = self.kind == cnp.NPY_DOUBLE
+        cdef cnp.ndarray packed, gates, bias
+        cdef Stage *stage
+        cdef int i
+        cdef list kept = [], key = [packs(), *(weight._memory.stamp for weight in self.weights)]
+        for i in range(self.count):
+            weights, _ = self.layers[i]
+            stage = &self.stages[i]
+            matrices = 2 if stage.job.units else 1
+            bias = weights[matrices]._value if len(weights) > matrices else None
+            if stage.job.units == 0:
+                stage.kernel = data("StreamProgram", "kernel", weights[0]._value, self.kind, 2,
+                                    stage.inputs, stage.outputs)
+                stage.bias = data_or_null("StreamProgram", "bias", bias, self.kind, 1,
+                                          stage.outputs)
+                kept += [weights[0]._value, bias]
+                continue
+            sizes = packed_gru_sizes(1, self.batch, stage.inputs, stage.outputs, d, False)
+            packed, gates = self.zeros((sizes[0],)), self.zeros((sizes[1],))
+            packed_gru_pack(weights[0]._value, weights[1]._value, bias, packed)
+            stage.job.packed = aligned(cnp.PyArray_DATA(packed))
+            stage.job.gates = aligned(cnp.PyArray_DATA(gates))
+            stage.job.steps = stage.job.chunk = stage.job.gate_steps = 1
+            stage.job.batch, stage.job.inputs = self.batch, stage.inputs
+            stage.job.x_row = stage.job.x_step = stage.inputs
+            kept += [packed, gates]
+        self.buffers = self.buffers[:sum(activation is not None for _, activation in self.layers)]
+        self.buffers += kept
+        self.key = key
+        return 0
+
+    def step(self, x):
+        """The output [B, O] for x [B, I]; None where x is no array that it can read as it is."""
+        cdef cnp.ndarray array, y
+        cdef cnp.npy_intp[2] dims
+        cdef bint d = self.kind == cnp.NPY_DOUBLE
+        if not cnp.PyArray_CheckExact(x):
+            return None
+        array = x
+        if (cnp.PyArray_TYPE(array) != self.kind or not cnp.PyArray_ISCARRAY_RO(array)
+                or not has_shape(array, 2, self.batch, self.inputs)
+                or not finite_array(d, self.batch * self.inputs, cnp.PyArray_DATA(array))):
+            return None
+        dims = [self.batch, self.stages[self.count - 1].outputs]
+        y = cnp.PyArray_EMPTY(2, dims, self.kind, 0)
+        self.all_steps(1, cnp.PyArray_DATA(array), cnp.PyArray_DATA(y))
+        return y
+
+    def run(self, cnp.ndarray x):
+        """The outputs [T, B, O] for x [T, B, I]."""
+        cdef cnp.npy_intp[3] dims = [dim(x, 0), self.batch, self.stages[self.count - 1].outputs]
+        cdef void *x_ = data("StreamProgram", "x", x, self.kind, 3, dims[0], self.batch,
+                             self.inputs)
+        cdef cnp.ndarray y = cnp.PyArray_EMPTY(3, dims, self.kind, 0)
+        self.all_steps(dims[0], x_, cnp.PyArray_DATA(y))
+        return y
+
+    def acquire(self, bint blocking=False):
+        """As of a lock: whether no other thread is at work, which then has to wait."""
+        if self.busy:
+            return False
+        self.busy = True
+        return True
+
+    def release(self):
+        """Let others work."""
+        self.busy = False
+
+    cdef int all_steps(self, Py_ssize_t T, void *x, void *y) except -1:
+        cdef bint d = self.kind == cnp.NPY_DOUBLE
+        cdef Py_ssize_t t, O = self.stages[self.count - 1].outputs
+        if self.busy:
+            raise RuntimeError("stream: another thread is using it: expected a stream for each")
+        self.busy = True
+        try:
+            if not self.is_current():
+                self.prepare()
+            with nogil:
+                for t in range(T):
+                    self.work(at(x, d, t * self.batch * self.inputs), at(y, d, t * self.batch * O),
+                              d)
+        finally:
+            self.busy = False
+        return 0
+
+    cdef void work(self, void *x, void *y, bint d) noexcept nogil:
+        cdef Stage *stage
+        cdef Py_ssize_t i, row, size = 8 if d else 4, B = self.batch
+        for i in range(self.count):
+            stage = &self.stages[i]
+            if stage.job.units:
+                stage.job.x = x
+                cgru_gru_forward(&stage.job, d)
+                memcpy(stage.job.h, stage.y, B * stage.outputs * size)
+            else:
+                if stage.bias != NULL:
+                    for row in range(B):
+                        memcpy(at(stage.y, d, row * stage.outputs), stage.bias,
+                               stage.outputs * size)
+                product(d, False, False, B, stage.outputs, stage.inputs, x, stage.inputs,
+                        stage.kernel, stage.outputs, stage.bias != NULL, stage.y, stage.outputs)
+                if stage.activation == 1:
+                    sigmoid_array(d, B * stage.outputs, stage.y, stage.y)
+                elif stage.activation == 2:
+                    tanh_array(d, B * stage.outputs, stage.y, stage.y)
+            x = stage.y
+        memcpy(y, x, B * self.stages[self.count - 1].outputs * size)
+
+
 cdef cnp.ndarray features_together(cnp.ndarray x):
     """[B, T, features] as it is, if the features of a step are neighbours; a copy if not."""
     require(cnp.PyArray_NDIM(x) == 3, "x, dy: expected [B, T, features]")

@@ -14,6 +14,7 @@ from cgru.layers.input import InputLayer
 from cgru.layers.symbolic import Input, Shape, SymbolicTensor, is_several
 from cgru.saving import load_model as load_model
 from cgru.saving import save_model as save_model
+from cgru.streaming import Stream
 from cgru.summary import lines
 from cgru.training import Trainer
 
@@ -180,6 +181,31 @@ class Model(Trainer):
         for layer in self.layers:
             if hasattr(layer, "reset_states"):
                 layer.reset_states()
+
+    def stream(self, batch_size: int = 1) -> Stream:
+        """A stream, which reads sequences step by step and carries the states.
+
+        Parameters
+        ----------
+        batch_size : int
+            The number of sequences that are read side by side.
+
+        Returns
+        -------
+        cgru.streaming.Stream
+
+        Raises
+        ------
+        ValueError
+            If a layer needs more of a sequence than the steps so far, as `Bidirectional` does.
+
+        Examples
+        --------
+        >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
+        >>> model.stream().step(np.zeros((1, 3))).shape
+        (1, 4)
+        """
+        return Stream(self, batch_size)
 
     # ---- Looking at it ----
 

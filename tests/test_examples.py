@@ -1,10 +1,13 @@
 """The examples do what the documentation says of them."""
 
+import json
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+import cgru
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 if not EXAMPLES.exists():
@@ -37,3 +40,18 @@ def test_scripts_for_keras_run_with_another_import(script):
     source = source.replace("import keras\n", "import cgru as keras\n")
     source = source.replace("from keras import", "from cgru import")
     exec(compile(source, script.name, "exec"), {})
+
+
+def test_the_handler_answers(tmp_path, monkeypatch):
+    path = tmp_path / "model.cgru"
+    model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4), cgru.layers.Dense(1)])
+    model.save(path)
+    monkeypatch.setenv("MODEL", str(path))
+    monkeypatch.setenv("CGRU_NUM_THREADS", "1")
+    handler = runpy.run_path(str(EXAMPLES / "deploy" / "handler.py"))["handler"]
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    answer = handler({"body": json.dumps({"x": x.tolist()})})
+    assert answer["statusCode"] == 200
+    np.testing.assert_allclose(json.loads(answer["body"])["y"], model.predict(x[np.newaxis])[0])
+    for body in ("{", "{}", '{"x": [[1, 2]]}', "3"):
+        assert handler({"body": body})["statusCode"] == 400

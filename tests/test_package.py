@@ -68,7 +68,7 @@ ORDER = [
     ["_door"],
     ["truncated"],
     ["training"],
-    ["summary"],
+    ["summary", "streaming"],
     ["models"],
     ["utils", "testing", "datasets", "datasets.sunspots"],
     [""],
