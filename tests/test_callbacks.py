@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import kills
 import numpy as np
 import pytest
 from processes import python
@@ -676,3 +677,10 @@ def test_a_backup_needs_a_model_with_weights(tmp_path):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="has no weights yet: build it before fit"):
         model.fit([data()], callbacks=[callbacks.BackupAndRestore(tmp_path)])
+
+
+@pytest.mark.parametrize("kind", kills.KINDS)
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(kind):
+    number = int(os.environ.get("CGRU_KILLS", "5"))
+    code = "import sys, kills; print(kills.torment(sys.argv[1], int(sys.argv[2])))"
+    assert int(python(code, kind, number)) >= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import warnings
 from typing import Any
@@ -23,8 +24,9 @@ class BackupAndRestore(Callback):
     new one.  It ends with the weights, bit for bit, that the run would have had: weights,
     optimizer, learning rate, random numbers (of the order of samples, and of dropout), states of
     stateful layers, the place in the epoch and the history are all those of the moment.  What is
-    outside of the model is not saved: what other callbacks count, and the place in an iterable
-    that goes on from epoch to epoch, with `steps_per_epoch`.
+    outside of the model is not saved: what other callbacks count, what draws from `random` and
+    `numpy.random`, and the place in an iterable that goes on from epoch to epoch, with
+    `steps_per_epoch`.
 
     Parameters
     ----------
@@ -84,6 +86,7 @@ class BackupAndRestore(Callback):
             raise ValueError(
                 f"backup_dir: {self.model.name} has no weights yet: build it before fit()"
             )
+        self._remove_unfinished()
         self._batches, self._resumed = 0, None
         self._epoch = self.params["initial_epoch"]
         found = self._load()
@@ -135,6 +138,11 @@ class BackupAndRestore(Callback):
                     os.unlink(path)
             with contextlib.suppress(OSError):  # there is none, or something else is in it
                 os.rmdir(self.backup_dir)
+
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that was killed had not finished writing."""
+        for path in glob.glob(os.path.join(glob.escape(self.backup_dir), "*.safetensors.*.tmp")):
+            os.unlink(path)
 
     def _save(self, epoch: int, batch: int) -> None:
         contents = collect(self.model)
