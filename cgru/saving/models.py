@@ -101,9 +101,9 @@ def load_model(
         if compile and "compile" in contents.notes:
             settings = _configs.deserialize(contents.notes["compile"], custom_objects)
             model.compile(**settings)
-    rest = Rest.of(contents)
-    restore(model, contents)
-    model.rest = rest
+        rest = Rest.of(contents)
+        restore(model, contents)
+        model.rest = rest
     return model
 
 
