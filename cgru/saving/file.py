@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,7 +57,7 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
     """Write a file, in the place of an earlier one only when it is whole and on the disk."""
     from safetensors.numpy import save
 
-    path = os.path.realpath(os.fspath(filepath))
+    path = os.path.realpath(os.fsdecode(filepath))
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
     if os.path.isdir(path):
@@ -69,6 +70,8 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
             stream.write(save(contents.arrays, metadata))
             stream.flush()
             os.fsync(stream.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -92,7 +95,7 @@ def read(filepath: Any) -> Contents:
     """
     from safetensors import safe_open
 
-    path = os.fspath(filepath)
+    path = os.fsdecode(filepath)
     if os.path.isdir(path):
         raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
     if os.path.exists(path) and not os.path.isfile(path):

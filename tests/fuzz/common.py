@@ -69,7 +69,12 @@ def run(load, seeds, mutate=None):
             return atheris.Mutate(data, size)
         return mutate(bytes(data), random.Random(seed))[:size]
 
-    options = ["-max_len=65536", f"-rss_limit_mb={MEMORY}", f"-malloc_limit_mb={MEMORY}"]
+    options = [
+        "-max_len=65536",
+        f"-rss_limit_mb={MEMORY}",
+        f"-malloc_limit_mb={MEMORY}",
+        "-timeout=5",
+    ]
     arguments = [sys.argv[0], *options, *sys.argv[1:]]
     if not any(os.path.exists(argument) for argument in sys.argv[1:]):
         arguments.append(str(corpus))
