@@ -5,14 +5,19 @@ OSError, within a second; everything else is a finding.
 """
 
 import atexit
+import json
 import os
 import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
+from random import Random
 
-import cgru
+import atheris
+
+with atheris.instrument_imports(include=["cgru"]):
+    import cgru
 
 LIMIT = 1.0  # seconds
 MEMORY = 2048  # megabytes, of the whole process
@@ -43,11 +48,6 @@ def run(load, seeds, mutate=None):
     mutate : callable, optional
         Given a file's bytes and a `random.Random`, returns other bytes.
     """
-    import random
-
-    import atheris
-
-    atheris.instrument_all()  # what is imported already, cgru too
     warnings.simplefilter("ignore")
     folder = tempfile.TemporaryDirectory()
     atexit.register(folder.cleanup)
@@ -67,7 +67,7 @@ def run(load, seeds, mutate=None):
     def custom(data, size, seed):
         if mutate is None or seed % 4 == 0:
             return atheris.Mutate(data, size)
-        return mutate(bytes(data), random.Random(seed))[:size]
+        return mutate(bytes(data), Random(seed))[:size]
 
     options = [
         "-max_len=65536",
@@ -141,6 +141,4 @@ def edited_json(value, random):
 
 
 def _copy(value):
-    import json
-
     return json.loads(json.dumps(value))
