@@ -4,10 +4,11 @@ BIN := .venv/bin
 SEED ?= 1# of the random models of `make peers`
 SOURCES := setup.py pyproject.toml $(shell find cgru -name '*.py' -o -name '*.pyx' -o -name '*.pyi' -o -name '*.h' -o -name '*.csv')
 
-.PHONY: help demo test ulp lint docs peers bench clean
+.PHONY: help demo test kill ulp lint docs peers bench clean
 help:
 	@echo "make demo   forecast sunspots, read digits: results and a picture in demo/"
 	@echo "make test   the tests, against the installed package"
+	@echo "make kill   training killed at random moments, 60 times for each way to go on"
 	@echo "make ulp    sigmoid and tanh of every float32, some minutes"
 	@echo "make lint   ruff and mypy"
 	@echo "make docs   the documentation, in docs/_build/html"
@@ -26,6 +27,9 @@ demo: .venv/extra-demo
 
 test: .venv/extra-test
 	$(BIN)/pytest --quiet
+
+kill: .venv/extra-test
+	$(BIN)/python tests/kills.py 60
 
 ulp: .venv/extra-test
 	$(BIN)/python tests/every_float32.py

@@ -20,6 +20,18 @@ def set_seed(seed: int) -> None:
         _source = np.random.default_rng(_checks.integer("seed", seed, 0))
 
 
+def get_state() -> Any:
+    """The state of the source, as JSON can hold it."""
+    with _lock:
+        return _source.bit_generator.state
+
+
+def set_state(state: Any) -> None:
+    """Put the source into a state that `get_state` returned."""
+    with _lock:
+        _source.bit_generator.state = state
+
+
 def draw_seed() -> int:
     """A fresh seed from the source."""
     with _lock:

@@ -14,6 +14,7 @@ from cgru.layers.input import InputLayer
 from cgru.layers.symbolic import Input, Shape, SymbolicTensor, is_several
 from cgru.saving import load_model as load_model
 from cgru.saving import save_model as save_model
+from cgru.saving.errors import LoadError, refusing
 from cgru.streaming import Stream
 from cgru.summary import lines
 from cgru.training import Trainer
@@ -581,13 +582,19 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     custom_objects : dict, optional
         Classes by name, for those that are not cgru's own.
 
+    Raises
+    ------
+    cgru.saving.LoadError
+        If it is not the JSON of a model, or names a class that is not known.
+
     Examples
     --------
     >>> model = cgru.Sequential([cgru.Input((None, 3)), cgru.layers.GRU(4)])
     >>> cgru.models.model_from_json(model.to_json()).output_shape
     (None, 4)
     """
-    model = _configs.deserialize(json.loads(json_string), custom_objects)
+    with refusing("json_string: expected the JSON of a model"):
+        model = _configs.deserialize(json.loads(json_string), custom_objects)
     if not isinstance(model, Model):
-        raise ValueError(f"json_string: expected the JSON of a model, got that of {model!r}")
+        raise LoadError(f"json_string: expected the JSON of a model, got that of {model!r}")
     return model

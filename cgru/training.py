@@ -15,6 +15,7 @@ from cgru.callbacks import Callback, CallbackList, History, Logs
 from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences, check_ends
 from cgru.layers.graph import Graph
 from cgru.objective import Objective, Tracker
+from cgru.saving.progress import Rest
 from cgru.variables import FlatVector, structure
 
 
@@ -59,6 +60,11 @@ class Trainer(Graph):
         self._flat: FlatVector | None = None
         self._flat_version = -1
         self._known_shapes: dict[Any, Any] = {}
+        self.rest: Rest | None = None  # of a training, in the file that was loaded
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What was made for a version of the structure in one process means nothing in another.
+        return vars(self) | {"_flat_version": -1, "_plans": {}, "_plans_version": -1}
 
     # ---- Shapes ----
 
@@ -434,6 +440,9 @@ class Trainer(Graph):
         )
         logs: Logs | None = None
         try:
+            if self.rest is not None:
+                rest, self.rest = self.rest, None
+                rest.go_on(self, initial_epoch)
             loop.on_train_begin()
             # Callbacks may have training go on somewhere else: BackupAndRestore does.
             first, skipped = loop.params["initial_epoch"], loop.params.get("initial_batch", 0)

@@ -37,10 +37,6 @@ class Memory:
         """The values are about to change, or have."""
         self.stamp = next(_stamps)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self.changed()  # a copy, in this process or another, is a memory of its own
-
 
 class Structure:
     """Counts the changes of which layers and weights there are, and which of them train.
@@ -182,6 +178,13 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
             f"<Variable {self.path}, shape={self.shape}, dtype={self.dtype}, value={self._value}>"
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy has memory of its own, until a copy of the flat vector makes it a view again.
+        return {k: v for k, v in vars(self).items() if k not in ("_memory", "_grad")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _memory=Memory(), _grad=None)
+
     # Comparison is by element, as for arrays; a variable itself is told from others by identity.
     __hash__ = object.__hash__
 
@@ -244,6 +247,13 @@ class FlatVector(Memory):
     def is_whole(self) -> bool:
         """Whether no variable has moved on to another vector."""
         return self._whole
+
+    def __reduce__(self) -> Any:
+        # A copy is made of the copies of the variables, which become views into it.
+        return type(self), (self.variables,), self.grad
+
+    def __setstate__(self, grad: np.ndarray) -> None:
+        self.grad[...] = grad
 
     def holds(self, variables: Sequence[Variable]) -> bool:
         """Whether exactly `variables` are views into this vector, in this order.

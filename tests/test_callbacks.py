@@ -9,13 +9,13 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import kills
 import numpy as np
 import pytest
 from processes import python
 
 import cgru
 from cgru import callbacks, layers
-from cgru.callbacks import checkpoint
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "callbacks.json").read_text())
 
@@ -228,7 +228,9 @@ def drive(callback, epochs, batches=0):
 def test_decisions_are_those_of_keras(case, tmp_path, monkeypatch):
     saved, options = [], dict(case["options"])
     monkeypatch.setattr(
-        checkpoint, "save_model", lambda model, path: saved.append(os.path.basename(path))
+        callbacks.ModelCheckpoint,
+        "_write",
+        lambda callback, path, epoch, batch: saved.append(os.path.basename(path)),
     )
     if case["callback"] == "ModelCheckpoint":
         options["filepath"] = tmp_path / options["filepath"]
@@ -675,3 +677,10 @@ def test_a_backup_needs_a_model_with_weights(tmp_path):
     model.compile("sgd", "mse")
     with pytest.raises(ValueError, match="has no weights yet: build it before fit"):
         model.fit([data()], callbacks=[callbacks.BackupAndRestore(tmp_path)])
+
+
+@pytest.mark.parametrize("kind", kills.KINDS)
+def test_a_run_that_is_killed_ends_as_if_it_had_not_been(kind):
+    number = int(os.environ.get("CGRU_KILLS", "5"))
+    code = "import sys, kills; print(kills.torment(sys.argv[1], int(sys.argv[2])))"
+    assert int(python(code, kind, number)) >= 1

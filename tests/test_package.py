@@ -18,7 +18,7 @@ PACKAGE = Path(cgru.__file__).parent
 # What may be imported from where: a module may import those of its own line and of lines above.
 ORDER = [
     ["_kernels"],
-    ["_checks", "_configs"],
+    ["_checks", "_configs", "_room"],
     ["config", "_random", "activations", "variables"],
     ["initializers", "regularizers", "constraints"],
     ["layers.symbolic"],
@@ -47,7 +47,7 @@ ORDER = [
     ["optimizers.adam", "optimizers.momentum", "optimizers.squares"],
     ["saving.errors"],
     ["saving.file"],
-    ["saving.contents"],
+    ["saving.contents", "saving.progress"],
     ["saving.models", "saving.custom"],
     ["saving"],
     ["callbacks.base"],

@@ -145,15 +145,30 @@ def test_layers_of_ones_own(path):
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
 
 
-def test_nan_and_infinity_come_back(path):
+def test_every_finite_number_comes_back(path):
     model = make()
     bias = model.layers[-1].bias
-    for value in (np.nan, np.inf, -0.0, np.float32(1e-45)):
+    for value in (-0.0, np.float32(1e-45), np.finfo(np.float32).max):
         bias.assign([value])
         saving.save_weights(model, path)
         bias.assign([1.0])
         saving.load_weights(model, path)
         assert bias.value.tobytes() == np.array([value], np.float32).tobytes()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_refused_by_name(path, value):
+    model = trained()
+    saving.save_model(model, path)
+    before = model.get_weights()
+    for name in ("dense/bias", "optimizer/m"):
+        saving.save_model(model, path)
+        tampered(path, {name: np.full_like(load_file(path)[name], value)})
+        for load in (saving.load_model, model.load_weights):
+            with pytest.raises(saving.LoadError, match=f"{name} is not finite"):
+                load(path)
+    for found, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 # ---- What is in the file ----

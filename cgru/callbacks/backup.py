@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import warnings
-from collections.abc import Iterator
 from typing import Any
-
-import numpy as np
 
 from cgru import _random
 from cgru.callbacks.base import Callback, Logs, heard_if
 from cgru.callbacks.checkpoint import frequency
-from cgru.layers.base import Layer
+from cgru.saving import progress
 from cgru.saving.contents import collect, restore
+from cgru.saving.errors import LoadError, refusing
 from cgru.saving.file import Contents, read, write
 
 
@@ -25,8 +24,9 @@ class BackupAndRestore(Callback):
     new one.  It ends with the weights, bit for bit, that the run would have had: weights,
     optimizer, learning rate, random numbers (of the order of samples, and of dropout), states of
     stateful layers, the place in the epoch and the history are all those of the moment.  What is
-    outside of the model is not saved: what other callbacks count, and the place in an iterable
-    that goes on from epoch to epoch, with `steps_per_epoch`.
+    outside of the model is not saved: what other callbacks count, what draws from `random` and
+    `numpy.random`, and the place in an iterable that goes on from epoch to epoch, with
+    `steps_per_epoch`.
 
     Parameters
     ----------
@@ -86,34 +86,33 @@ class BackupAndRestore(Callback):
             raise ValueError(
                 f"backup_dir: {self.model.name} has no weights yet: build it before fit()"
             )
+        self._remove_unfinished()
         self._batches, self._resumed = 0, None
         self._epoch = self.params["initial_epoch"]
         found = self._load()
         if found is None:
             return
-        training = found.notes["training"]
-        for layer, state in zip(_layers(self.model), training["layers"], strict=True):
-            _set_layer_state(layer, state, found)
-        history = self.model.history
-        history.epoch, history.history = training["epochs"], training["history"]
-        self._epoch, batch = training["place"]
-        self.params["initial_epoch"] = self._epoch
-        self.params["initial_batch"] = batch
-        # An epoch that goes on begins like the first time, with the same order of samples.
-        _set_source(training["epoch_source"] if batch else training["source"])
+        with refusing(f"backup_dir: what {self.backup_dir} holds of the training is damaged"):
+            training, history = found.notes["training"], self.model.history
+            history.epoch, history.history = training["epochs"], training["history"]
+            self._epoch, batch = training["place"]
+            self.params["initial_epoch"] = self._epoch
+            self.params["initial_batch"] = batch
+            # An epoch that goes on begins like the first time, with the same order of samples.
+            _random.set_state(training["epoch_source"] if batch else training["source"])
         if batch:
             self._resumed = found
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch
-        self._epoch_source = _source()
+        self._epoch_source = _random.get_state()
         if self._resumed is not None:
             self.model.tracker.set_state(self._resumed.take(self._resumed.notes["tracker"]))
 
     @heard_if(lambda callback: callback._resumed is not None)
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         if self._resumed is not None:
-            _set_source(self._resumed.notes["training"]["source"])
+            _random.set_state(self._resumed.notes["training"]["source"])
             self._resumed = None
 
     @heard_if(lambda callback: callback.save_freq != "epoch")
@@ -140,16 +139,18 @@ class BackupAndRestore(Callback):
             with contextlib.suppress(OSError):  # there is none, or something else is in it
                 os.rmdir(self.backup_dir)
 
+    def _remove_unfinished(self) -> None:
+        """Remove what a process that was killed had not finished writing."""
+        for path in glob.glob(os.path.join(glob.escape(self.backup_dir), "*.safetensors.*.tmp")):
+            os.unlink(path)
+
     def _save(self, epoch: int, batch: int) -> None:
         contents = collect(self.model)
-        contents.notes["training"] = {
-            "place": [epoch, batch],
-            "source": _source(),
-            "epoch_source": self._epoch_source,
-            "layers": [_layer_state(layer, contents) for layer in _layers(self.model)],
-            "epochs": self.model.history.epoch,
-            "history": self.model.history.history,
-        }
+        progress.note(contents, self.model, epoch, batch).update(
+            epoch_source=self._epoch_source,
+            epochs=self.model.history.epoch,
+            history=self.model.history.history,
+        )
         if batch:
             state = self.model.tracker.get_state()
             contents.notes["tracker"] = contents.add_all("tracker", state)
@@ -167,47 +168,11 @@ class BackupAndRestore(Callback):
             if not os.path.exists(self._previous):
                 return None
             found = read(self._previous)
-        except ValueError as error:
+        except LoadError as error:
             if not os.path.exists(self._previous):
                 raise
             warnings.warn(f"{error}; the one before it is used", stacklevel=3)
             found = read(self._previous)
         restore(self.model, found)
+        progress.restore_layers(found, self.model)
         return found
-
-
-def _source() -> Any:
-    with _random._lock:
-        return _random._source.bit_generator.state
-
-
-def _set_source(state: Any) -> None:
-    with _random._lock:
-        _random._source.bit_generator.state = state
-
-
-def _layers(layer: Layer) -> Iterator[Layer]:
-    """A layer, and all within it; a shared one as often as it occurs."""
-    yield layer
-    for inner in layer.sublayers():
-        yield from _layers(inner)
-
-
-def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
-    """What a layer keeps from batch to batch besides weights: its random numbers and its state."""
-    state = getattr(layer, "_state", None)
-    return {
-        "random": {
-            name: value.bit_generator.state
-            for name, value in vars(layer).items()
-            if isinstance(value, np.random.Generator)
-        },
-        "state": None if state is None else contents.add(f"{layer.name}/state", state),
-    }
-
-
-def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
-    for name, random in saved["random"].items():
-        vars(layer)[name].bit_generator.state = random
-    if hasattr(layer, "_state"):
-        layer._state = None if saved["state"] is None else contents.arrays[saved["state"]]

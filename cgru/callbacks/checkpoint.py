@@ -10,11 +10,18 @@ import numpy as np
 from cgru import _checks
 from cgru.callbacks.base import Logs, heard_if, message
 from cgru.callbacks.monitors import MonitorCallback
-from cgru.saving import save_model, save_weights
+from cgru.saving import progress
+from cgru.saving.contents import collect
+from cgru.saving.file import write
+from cgru.saving.models import describe
 
 
 class ModelCheckpoint(MonitorCallback):
     """Saves the model, or its weights, after epochs or batches.
+
+    After `cgru.load_model`, or `Model.load_weights`, of what was saved after an epoch, training
+    goes on exactly as if it had not been interrupted: by ``model.fit(..., initial_epoch=n)`` with
+    the number ``n`` of the epochs before, and the same data and arguments.
 
     Parameters
     ----------
@@ -100,9 +107,16 @@ class ModelCheckpoint(MonitorCallback):
         if self.verbose and not self.save_best_only:
             message(f"Epoch {epoch + 1}: saving model to {path}")
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        (save_weights if self.save_weights_only else save_model)(self.model, path)
+        self._write(path, *((epoch, place["batch"]) if place else (epoch + 1, 0)))
         if self.verbose:
             message(f"Epoch {epoch + 1}: finished saving model to {path}")
+
+    def _write(self, path: str, epoch: int, batch: int) -> None:
+        contents = collect(self.model)
+        if not self.save_weights_only:
+            describe(self.model, contents)
+        progress.note(contents, self.model, epoch, batch)
+        write(path, contents)
 
     def _is_best(self, epoch: int, path: str, logs: Logs) -> bool:
         current = logs.get(self.monitor)

@@ -6,12 +6,13 @@ import collections
 import functools
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from cgru import _checks, config, constraints, initializers, regularizers
+from cgru import _checks, _room, config, constraints, initializers, regularizers
 from cgru._configs import Configurable
 from cgru.layers import symbolic
 from cgru.layers.symbolic import Shape as Shape
@@ -142,6 +143,8 @@ class Layer(Configurable):
             kind = _checks.snake_case(type(self).__name__)
             number = next(_counters[kind])
             name = f"{kind}_{number}" if number else kind
+        if not isinstance(name, str):
+            raise TypeError(f"name: expected a string, got {name!r}")
         self.name = name
         self.built = False
         self._dtype = config.as_dtype(dtype)
@@ -200,6 +203,7 @@ class Layer(Configurable):
         -------
         Variable
         """
+        _room.claim(math.prod(shape))
         value = initializers.get(initializer)(tuple(shape), self._dtype)
         variable = Variable(value, name, trainable, path=f"{self.name}/{name}")
         variable.regularizer = regularizers.get(regularizer)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks
+from cgru import _checks, _room
 from cgru.metrics.base import Metric, aligned, fitting
 
 
@@ -292,6 +292,7 @@ class AUC(_Confusion):
         from_logits: bool = False,
     ) -> None:
         self.num_thresholds = _checks.integer("num_thresholds", num_thresholds, 2)
+        _room.claim(self.num_thresholds)
         if summation_method not in ("interpolation", "minoring", "majoring"):
             raise ValueError(
                 "summation_method: expected 'interpolation', 'minoring' or 'majoring', got "

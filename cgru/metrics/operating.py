@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cgru import _checks
+from cgru import _checks, _room
 from cgru.metrics.confusion import _Confusion
 
 
@@ -15,6 +15,7 @@ class _BestAt(_Confusion):
 
     def __init__(self, num_thresholds: int, class_id: int | None, name: str | None) -> None:
         self.num_thresholds = _checks.integer("num_thresholds", num_thresholds, 1)
+        _room.claim(self.num_thresholds)
         thresholds = list(np.linspace(0, 1, num_thresholds)) if num_thresholds > 1 else 0.5
         super().__init__(thresholds, name, class_id=class_id)
 

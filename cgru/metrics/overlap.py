@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks
+from cgru import _checks, _room
 from cgru.losses.base import EPSILON
 from cgru.metrics.base import Metric, fitting
 
@@ -55,6 +55,7 @@ class IoU(Metric):
         axis: int = -1,
     ) -> None:
         self.num_classes = _checks.integer("num_classes", num_classes, 1)
+        _room.claim(self.num_classes**2)
         self.target_class_ids = [
             _checks.integer("target_class_ids", label, 0) for label in target_class_ids
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru.saving.errors import MismatchError, Problems, alike
+from cgru.saving.errors import LoadError, MismatchError, Problems, alike, refusing
 from cgru.saving.file import Contents
 
 
@@ -40,6 +40,8 @@ def restore(
 
     Raises
     ------
+    LoadError
+        If a number is not finite: nothing can be trained or predicted with it.
     MismatchError
     """
     if not model.built:
@@ -70,8 +72,11 @@ def restore(
         problems.unexpected += unlike.unexpected
         problems.different += unlike.different
         raise MismatchError(problems, model.name)
+    _check_finite({name: stored[name] for name in own})
     if state is not None:
-        model.optimizer.set_state(state)  # the first, because it may find its values wrong
+        _check_finite(state, "optimizer/")
+        with refusing("filepath"):  # the first, because it may find its values wrong
+            model.optimizer.set_state(state)
     for name, variable in own.items():
         variable.assign(stored[name])
 
@@ -84,7 +89,18 @@ def _own_weights(model: Any) -> dict[str, Any]:
 def _stored_weights(contents: Contents) -> dict[str, np.ndarray]:
     """All arrays, if the file does not say which are weights."""
     names = contents.notes.get("weights", list(contents.arrays))
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise LoadError(f"filepath: damaged, for it has {names!r} where names should be")
     return contents.take({name: name for name in names})
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray], prefix: str = "") -> None:
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise LoadError(
+                f"filepath: {prefix}{name} is not finite: it holds NaN or infinity, as after a "
+                "training that diverged"
+            )
 
 
 def _named_anew(own: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> bool:

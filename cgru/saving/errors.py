@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,22 @@ class LoadError(ValueError):
     ...         print("no model in there")
     no model in there
     """
+
+
+@contextlib.contextmanager
+def refusing(subject: str) -> Iterator[None]:
+    """Raise a LoadError about `subject` for whatever goes wrong in a block, but for OSError.
+
+    What stands in a file may be anything, and so may be what comes of it: a TypeError, KeyError,
+    RecursionError, MemoryError...
+    """
+    try:
+        yield
+    except (LoadError, OSError):
+        raise
+    except Exception as error:
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        raise LoadError(f"{subject}: {kind}{error}") from error
 
 
 class MismatchError(LoadError):

@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import secrets
+import shutil
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from cgru.saving.errors import LoadError
+from cgru.saving.errors import LoadError, refusing
 
 FORMAT_VERSION = 1
 
@@ -41,8 +43,10 @@ class Contents:
         """Put in several, and return the name of each by its key."""
         return {key: self.add(f"{prefix}/{key}", array) for key, array in arrays.items()}
 
-    def take(self, names: dict[str, str]) -> dict[str, np.ndarray]:
+    def take(self, names: Mapping[str, str]) -> dict[str, np.ndarray]:
         """What `add_all` was given, for what it returned."""
+        if not isinstance(names, Mapping) or not all(isinstance(n, str) for n in names.values()):
+            raise LoadError(f"filepath: damaged, for it has {names!r} where names should be")
         lost = [name for name in names.values() if name not in self.arrays]
         if lost:
             raise LoadError(f"filepath: damaged, for it lacks the arrays {lost} that it names")
@@ -53,7 +57,7 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
     """Write a file, in the place of an earlier one only when it is whole and on the disk."""
     from safetensors.numpy import save
 
-    path = os.path.realpath(os.fspath(filepath))
+    path = os.path.realpath(os.fsdecode(filepath))
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
     if os.path.isdir(path):
@@ -66,6 +70,8 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
             stream.write(save(contents.arrays, metadata))
             stream.flush()
             os.fsync(stream.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -87,21 +93,21 @@ def read(filepath: Any) -> Contents:
     LoadError
         If it is damaged, of another format, or of a newer cgru.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    path = os.fspath(filepath)
+    path = os.fsdecode(filepath)
     if os.path.isdir(path):
         raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise LoadError(f"filepath: expected a file, got {path}, which may have no end")
     contents = Contents()
-    try:
+    with refusing(f"filepath: {path} is no safetensors file, or damaged"):
+        metadata = _metadata(path)
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
             for name in file.keys():  # noqa: SIM118  # it has no iterator
                 contents.arrays[name] = file.get_tensor(name)
         if metadata.pop("format", None) == "cgru":
-            contents.notes = {key: json.loads(text) for key, text in metadata.items()}
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise LoadError(f"filepath: {path} is no safetensors file, or damaged: {error}") from None
+            contents.notes = {key: _parsed(text) for key, text in metadata.items()}
     version = contents.notes.get("format_version")
     if version != FORMAT_VERSION:
         raise LoadError(
@@ -109,3 +115,24 @@ def read(filepath: Any) -> Contents:
             f"{FORMAT_VERSION}: a newer one is needed"
         )
     return contents
+
+
+def _metadata(path: str) -> dict[str, str]:
+    """The metadata in a file's header; nothing in the header may be there twice."""
+    with open(path, "rb") as stream:
+        size = int.from_bytes(stream.read(8), "little")
+        if size > os.fstat(stream.fileno()).st_size:
+            raise ValueError(f"it ends within its header of {size} bytes")
+        metadata: dict[str, str] = _parsed(stream.read(size)).get("__metadata__", {})
+    return metadata
+
+
+def _parsed(text: str | bytes) -> Any:
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a name is there twice, among {[name for name, _ in pairs][:10]}")
+    return found

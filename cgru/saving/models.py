@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cgru import _configs
+from cgru import _configs, _room
 from cgru.layers.base import Layer
 from cgru.saving.contents import collect, restore
-from cgru.saving.errors import LoadError
-from cgru.saving.file import read, write
+from cgru.saving.errors import LoadError, refusing
+from cgru.saving.file import Contents, read, write
+from cgru.saving.progress import Rest
 
 
 def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = None) -> None:
@@ -45,11 +46,15 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
     >>> np.array_equal(again.predict(x), model.predict(x))
     True
     """
-    contents = collect(model)
+    write(filepath, describe(model, collect(model)), overwrite)
+
+
+def describe(model: Any, contents: Contents) -> Contents:
+    """Add what a model is, and how it was compiled, to what a file is to hold."""
     contents.notes["model"] = _configs.serialize(model)
     if model.compiled:
         contents.notes["compile"] = _configs.serialize(model._compiled_with)
-    write(filepath, contents, overwrite)
+    return contents
 
 
 def load_model(
@@ -80,20 +85,25 @@ def load_model(
     ------
     FileNotFoundError
     LoadError
-        If the file is damaged or holds no model, or names a class that is not known.
+        If the file is damaged or holds no model, or names a class that is not known, or if a
+        weight is not a finite number.
     MismatchError
         If the weights are not those of the layers.
     """
     contents = read(filepath)
     if "model" not in contents.notes:
         raise LoadError(f"filepath: {filepath} holds no model; for weights, use load_weights")
-    model = _configs.deserialize(contents.notes["model"], custom_objects)
-    if not isinstance(model, Layer):
-        raise LoadError(f"filepath: expected the configuration of a model, got {model!r}")
-    if compile and "compile" in contents.notes:
-        settings = _configs.deserialize(contents.notes["compile"], custom_objects)
-        model.compile(**settings)  # type: ignore[attr-defined]
-    restore(model, contents)
+    held = sum(array.size for array in contents.arrays.values())
+    with refusing(f"filepath: {filepath} describes no model"), _room.at_most(held):
+        model = _configs.deserialize(contents.notes["model"], custom_objects)
+        if not (isinstance(model, Layer) and hasattr(model, "compile")):
+            raise LoadError(f"filepath: expected the configuration of a model, got {model!r}")
+        if compile and "compile" in contents.notes:
+            settings = _configs.deserialize(contents.notes["compile"], custom_objects)
+            model.compile(**settings)
+        rest = Rest.of(contents)
+        restore(model, contents)
+        model.rest = rest
     return model
 
 
@@ -132,7 +142,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     ------
     FileNotFoundError
     LoadError
-        If the file is damaged.
+        If the file is damaged, or a weight is not a finite number.
     MismatchError
         If names, shapes or dtypes are others; nothing is changed.
 
@@ -148,4 +158,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     >>> np.array_equal(again.layers[0].kernel, model.layers[0].kernel)
     True
     """
-    restore(model, read(filepath), skip_mismatch=skip_mismatch, new_optimizer=True)
+    contents = read(filepath)
+    rest = Rest.of(contents)
+    restore(model, contents, skip_mismatch=skip_mismatch, new_optimizer=True)
+    model.rest = rest

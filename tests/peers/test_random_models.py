@@ -6,7 +6,6 @@ to a small one and printed with the seed that repeats it (``--hypothesis-seed``;
 SEED=2`).
 """
 
-import functools
 import os
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -19,238 +18,14 @@ hypothesis = pytest.importorskip("hypothesis")
 jax = pytest.importorskip("jax")
 
 from hypothesis import strategies as st  # noqa: E402
+from random_models import build, inputs, settings, stacks  # noqa: E402
 
 import cgru  # noqa: E402
 
 COUNT = int(os.environ.get("CGRU_RANDOM_MODELS", "500"))
 
-
-def settings(count):
-    return hypothesis.settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        print_blob=True,
-        suppress_health_check=list(hypothesis.HealthCheck),
-    )
-
-
 # Keras says of each layer that ends a mask that it does; here that is compared.
 pytestmark = pytest.mark.filterwarnings("ignore:Layer .* was passed an input with a mask")
-
-units = st.integers(1, 4)
-booleans = st.booleans()
-activations = st.sampled_from(["linear", "tanh", "sigmoid", "relu", "softplus", "gelu", "selu"])
-regularizers = st.sampled_from([None, None, "l1", "l2", "l1l2"])
-# Outputs are often 0, where JAX says that the slope of abs is 1; here it is 0, as in TensorFlow and
-# PyTorch.  So no l1 on outputs.
-activity_regularizers = st.sampled_from([None, None, "l2"])
-
-
-def options(**strategies):
-    return st.fixed_dictionaries(strategies)
-
-
-GRU = options(
-    units=units,
-    activation=st.sampled_from(["tanh", "tanh", "relu", "softsign"]),
-    recurrent_activation=st.sampled_from(["sigmoid", "sigmoid", "hard_sigmoid"]),
-    use_bias=booleans,
-    reset_after=booleans,
-    go_backwards=booleans,
-    return_sequences=booleans,
-    zero_output_for_mask=booleans,
-    kernel_regularizer=regularizers,
-    recurrent_regularizer=regularizers,
-    bias_regularizer=regularizers,
-    activity_regularizer=activity_regularizers,
-)
-# Keras on JAX keeps the penalty of the last call of a layer only while it trains, and none of one
-# that is inside TimeDistributed; here all count.
-SHARED = GRU.map(lambda chosen: chosen | {"activity_regularizer": None})
-DENSE = options(
-    units=units,
-    activation=activations,
-    use_bias=booleans,
-    kernel_regularizer=regularizers,
-    bias_regularizer=regularizers,
-    activity_regularizer=activity_regularizers,
-)
-
-POOLING = options(
-    pool_size=st.integers(1, 2),
-    strides=st.sampled_from([None, 1, 2]),
-    padding=st.sampled_from(["valid", "same"]),
-)
-rates = st.sampled_from([0.0, 0.5])
-
-# What may follow [batch, time, features], with its options; and what may follow [batch, features].
-ON_SEQUENCES = {
-    "GRU": GRU,
-    "Bidirectional": options(
-        layer=GRU,
-        merge_mode=st.sampled_from(["concat", "sum", "ave", "mul"]),
-        backward_layer=st.none() | GRU,
-    ),
-    # One GRU's state is where another starts, which reads the same or what the first returns.
-    "EncoderDecoder": options(encoder=GRU, layer=GRU),
-    "Dense": DENSE,
-    "TimeDistributed": options(
-        layer=DENSE.map(lambda chosen: chosen | {"activity_regularizer": None})
-    ),
-    "Masking": options(mask_value=st.sampled_from([0.0, 1.0])),
-    "LayerNormalization": options(
-        center=booleans, scale=booleans, epsilon=st.sampled_from([0.1, 0.5])
-    ),
-    "BatchNormalization": options(center=booleans, scale=booleans),
-    "Dropout": options(rate=rates),
-    "SpatialDropout1D": options(rate=rates),
-    "GaussianNoise": options(stddev=rates),
-    "Activation": options(activation=activations),
-    "ReLU": options(max_value=st.sampled_from([None, 0.5])),
-    "LeakyReLU": options(negative_slope=st.sampled_from([0.1, 0.3])),
-    "PReLU": options(shared_axes=st.just([1])),
-    "ELU": options(alpha=st.sampled_from([0.5, 1.0])),
-    "Conv1D": options(
-        filters=units,
-        kernel_size=st.integers(1, 2),
-        padding=st.sampled_from(["same", "causal"]),
-        dilation_rate=st.integers(1, 2),
-        activation=activations,
-        use_bias=booleans,
-    ),
-    "Strided": options(
-        filters=units,
-        kernel_size=st.integers(1, 3),
-        strides=st.integers(1, 3),
-        padding=st.sampled_from(["valid", "same", "causal"]),
-    ),
-    "MaxPooling1D": POOLING,
-    "AveragePooling1D": POOLING,
-    "ZeroPadding1D": options(padding=st.integers(0, 2)),
-    "Cropping1D": options(cropping=st.tuples(st.integers(0, 1), st.integers(0, 1))),
-    "GlobalAveragePooling1D": options(keepdims=booleans),
-    "GlobalMaxPooling1D": options(keepdims=booleans),
-    "Permute": options(dims=st.just((2, 1))),
-    "Reshape": options(keeps_steps=booleans),
-    "Flatten": options(),
-    "Normalization": options(mean=st.just(0.2), variance=st.just(0.5)),
-    "Rescaling": options(scale=st.just(0.5), offset=st.just(0.1)),
-    "Residual": options(layer=DENSE, merge=st.sampled_from(["Add", "Average", "Maximum"])),
-    "Branches": options(layer=GRU, merge=st.sampled_from(["Concatenate", "Dot"])),
-    "Shared": options(layer=SHARED, merge=st.sampled_from(["Add", "Subtract", "Multiply"])),
-}
-ON_VECTORS = {
-    "Dense": DENSE,
-    "RepeatVector": options(n=st.integers(1, 4)),
-    "LayerNormalization": ON_SEQUENCES["LayerNormalization"],
-    "BatchNormalization": ON_SEQUENCES["BatchNormalization"],
-    "Dropout": ON_SEQUENCES["Dropout"],
-    "Activation": ON_SEQUENCES["Activation"],
-    "UnitNormalization": options(),
-    "Softmax": options(axis=st.just(-1)),  # Keras's raises an error for [batch, time] masks
-    "Residual": ON_SEQUENCES["Residual"],
-}
-
-
-@st.composite
-def stacks(draw, noise=True):
-    """An input and a list of (layer, options)."""
-    shape = (draw(st.integers(1, 5)), draw(st.integers(1, 5)), draw(units))
-    tokens = draw(booleans)
-    stack = (
-        [("Embedding", {"output_dim": draw(units), "mask_zero": draw(booleans)})] if tokens else []
-    )
-    is_sequence = True
-    # A second mask replaces the first in Keras; here steps stay masked, as padding must.
-    may_mask = not any(chosen["mask_zero"] for _, chosen in stack)
-    for _ in range(draw(st.integers(1, 5))):
-        table = ON_SEQUENCES if is_sequence else ON_VECTORS
-        name = draw(st.sampled_from([name for name in table if may_mask or name != "Masking"]))
-        may_mask = may_mask and name != "Masking"
-        chosen = draw(table[name])
-        if not noise:
-            chosen = chosen | {key: 0.0 for key in ("rate", "stddev") if key in chosen}
-        stack.append((name, chosen))
-        if name in ("GRU", "Bidirectional", "EncoderDecoder", "Branches", "Shared"):
-            is_sequence = chosen.get("layer", chosen)["return_sequences"]
-        elif name.startswith("Global"):
-            is_sequence = chosen["keepdims"]
-        elif name in ("Flatten", "Reshape", "RepeatVector"):
-            is_sequence = name == "RepeatVector" or chosen.get("keeps_steps", False)
-    return shape, tokens, stack, draw(st.integers(0, 2**32 - 1))
-
-
-class Zeroed:
-    """Layers whose kernels start with zeros."""
-
-    def __init__(self, layers):
-        self.layers = layers
-
-    def __getattr__(self, name):
-        layer = getattr(self.layers, name)
-        names = {"GRU": ("kernel", "recurrent"), "Dense": ("kernel",), "Conv1D": ("kernel",)}
-        names["Embedding"] = ("embeddings",)
-        zeros = {f"{part}_initializer": "zeros" for part in names.get(name, ())}
-        return functools.partial(layer, **zeros)
-
-
-def build(library, shape, tokens, stack):
-    """The model of a stack, by Keras or by cgru.
-
-    Its weights are set afterwards; JAX would compile each way to draw them.
-    """
-    layers = Zeroed(library.layers)
-    source = library.Input(shape[1:2] if tokens else shape[1:], dtype="int32" if tokens else None)
-    x = source
-    for name, chosen in stack:
-        chosen = dict(chosen)
-        if name == "Embedding":
-            x = layers.Embedding(7, **chosen)(x)
-        elif name == "Bidirectional":
-            forward, backward = chosen["layer"] | {"go_backwards": False}, chosen["backward_layer"]
-            chosen["layer"] = layers.GRU(**forward)
-            if backward is not None:
-                same = {key: forward[key] for key in ("units", "return_sequences")}
-                chosen["backward_layer"] = layers.GRU(**backward | same | {"go_backwards": True})
-            x = layers.Bidirectional(**chosen)(x)
-        elif name == "EncoderDecoder":
-            encoder, decoder = chosen["encoder"], chosen["layer"]
-            y, state = layers.GRU(return_state=True, **encoder)(x)
-            reads = y if encoder["return_sequences"] else x
-            decoder = decoder | {"units": encoder["units"]}
-            # Keras finds no mask for a call with an initial state, unless it is told which.
-            told = {"mask": x._keras_mask} if hasattr(x, "_keras_mask") else {}
-            x = layers.GRU(**decoder)(reads, initial_state=state, **told)
-        elif name == "TimeDistributed":
-            x = layers.TimeDistributed(layers.Dense(**chosen["layer"]))(x)
-        elif name == "Residual":
-            width = x.shape[-1]
-            h = layers.Dense(**(chosen["layer"] | {"units": width}))(x)
-            x = getattr(layers, chosen["merge"])()([x, h])
-        elif name == "Branches":
-            pair = [layers.GRU(**chosen["layer"])(x), layers.GRU(**chosen["layer"])(x)]
-            x = layers.Dot(-1)(pair) if chosen["merge"] == "Dot" else layers.Concatenate()(pair)
-        elif name == "Shared":
-            gru = layers.GRU(**chosen["layer"])
-            x = getattr(layers, chosen["merge"])()([gru(x), gru(layers.Activation("tanh")(x))])
-        elif name == "BatchNormalization" and x.shape[-1] == 1:
-            pass  # Keras's raises an error when it trains with a mask
-        elif name == "UnitNormalization":  # away from 0, where it has no direction
-            x = layers.UnitNormalization()(layers.Rescaling(1.0, 3.0)(x))
-        elif name == "Reshape":
-            x = layers.Reshape((-1, 1) if chosen["keeps_steps"] else (-1,))(x)
-        elif name == "Strided":
-            chosen["kernel_size"] = min(chosen["kernel_size"], x.shape[1])
-            x = layers.Conv1D(**chosen)(x)
-        elif name in ("MaxPooling1D", "AveragePooling1D"):
-            chosen["pool_size"] = min(chosen["pool_size"], x.shape[1])
-            x = getattr(layers, name)(**chosen)(x)
-        elif name == "Cropping1D":
-            x = x if x.shape[1] < 3 else layers.Cropping1D(**chosen)(x)
-        else:
-            x = getattr(layers, name)(**chosen)(x)
-    return library.Model(source, x)
 
 
 def pair(rng, shape, tokens, stack):
@@ -262,15 +37,6 @@ def pair(rng, shape, tokens, stack):
     ours.set_weights(theirs.get_weights())
     assert ours.output_shape == theirs.output_shape
     return theirs, ours
-
-
-def inputs(rng, shape, tokens):
-    """Tokens; or features, of which some steps are 0, as Masking masks them."""
-    if tokens:
-        return rng.integers(0, 7, shape[:2])
-    x = rng.standard_normal(shape).astype("f4")
-    x[rng.random(shape[:2]) < 0.3] = 0
-    return x
 
 
 @settings(COUNT)

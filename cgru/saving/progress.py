@@ -1,0 +1,97 @@
+"""Where training is, besides weights and optimizer: random numbers and states of layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from cgru import _random
+from cgru.layers.base import Layer
+from cgru.saving.errors import LoadError, refusing
+from cgru.saving.file import Contents
+
+
+def note(contents: Contents, model: Any, epoch: int, batch: int = 0) -> dict[str, Any]:
+    """Note that `batch` of `epoch` is the next, and all that it will depend on.
+
+    Returns
+    -------
+    dict
+        The notes, which may be added to.
+    """
+    contents.notes["training"] = {
+        "place": [epoch, batch],
+        "source": _random.get_state(),
+        "layers": [_layer_state(layer, contents) for layer in _layers(model)],
+    }
+    found: dict[str, Any] = contents.notes["training"]
+    return found
+
+
+def restore_layers(contents: Contents, model: Any) -> None:
+    """Give layers the random numbers and states that were noted.
+
+    Raises
+    ------
+    LoadError
+        If the notes are not those of such a model.
+    """
+    with refusing("filepath: what it holds of the training does not fit the model"):
+        layers = list(_layers(model))
+        for layer, saved in zip(layers, contents.notes["training"]["layers"], strict=True):
+            _set_layer_state(layer, saved, contents)
+
+
+class Rest:
+    """What a model that was loaded needs for `fit` to go on exactly where it was saved."""
+
+    def __init__(self, contents: Contents) -> None:
+        self.contents = Contents()
+        training = self.contents.notes["training"] = contents.notes["training"]
+        with refusing("filepath: what it holds of the training is damaged"):
+            self.epoch, self.batch = training["place"]
+            names = [layer["state"] for layer in training["layers"]]
+            states = {name: name for name in names if name is not None}
+        self.contents.arrays = contents.take(states)
+
+    @classmethod
+    def of(cls, contents: Contents) -> Rest | None:
+        """None if a file holds nothing of a training."""
+        return cls(contents) if "training" in contents.notes else None
+
+    def go_on(self, model: Any, epoch: int) -> None:
+        """Restore it, if training goes on with the epoch that was to be the next."""
+        if (self.epoch, self.batch) == (epoch, 0):
+            restore_layers(self.contents, model)
+            _random.set_state(self.contents.notes["training"]["source"])
+
+
+def _layers(layer: Layer) -> Iterator[Layer]:
+    """A layer, and all within it; a shared one as often as it occurs."""
+    yield layer
+    yield from layer.inner_layers()
+
+
+def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
+    """What a layer keeps from batch to batch besides weights: its random numbers and its state."""
+    state = getattr(layer, "_state", None)
+    return {
+        "random": {
+            name: value.bit_generator.state
+            for name, value in vars(layer).items()
+            if isinstance(value, np.random.Generator)
+        },
+        "state": None if state is None else contents.add(f"{layer.name}/state", state),
+    }
+
+
+def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
+    generators = {k: v for k, v in vars(layer).items() if isinstance(v, np.random.Generator)}
+    if generators.keys() != saved["random"].keys():
+        raise LoadError(f"{layer.name} has random numbers {list(generators)}")
+    for name, random in saved["random"].items():
+        generators[name].bit_generator.state = random
+    if hasattr(layer, "_state"):
+        layer._state = None if saved["state"] is None else contents.arrays[saved["state"]]
