@@ -275,9 +275,14 @@ def _named_parts(model: Any, names: Names | None) -> list[Part]:
     known = {layer.name: layer for layer in _weighted(model)}
     if names is None:
         return [Part(layer, name, 0) for name, layer in known.items()]
-    lists = {prefix: [n] if isinstance(n, str) else list(n) for prefix, n in names.items()}
+    if not isinstance(names, Mapping):
+        raise ValueError(f"names: expected a dictionary of prefixes and layers, got {names!r}")
+    lists = {
+        prefix: list(name) if isinstance(name, (list, tuple)) else [name]
+        for prefix, name in names.items()
+    }
     given = [name for items in lists.values() for name in items]
-    if len(set(given)) < len(given) or not known.keys() >= set(given):
+    if not all(name in list(known) for name in given) or len(set(given)) < len(given):
         raise ValueError(
             f"names: expected each of the layers {list(known)} no more than once, got {given}"
         )

@@ -129,7 +129,7 @@ def random_stack(rng, dtype):
                     bidirectional=both,
                     batch_first=not steps_first,
                     bias=bool(rng.integers(2)),
-                )  # fmt: skip
+                )
             )
             features = units * (1 + both)
         elif place == "Linear":
