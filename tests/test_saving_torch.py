@@ -208,6 +208,27 @@ def test_names_that_are_wrong(names):
         from_torch(state_of(), chain(), names=names)
 
 
+def test_a_list_of_names_is_one_recurrent_module():
+    model = chain()
+    with pytest.raises(ValueError, match=r"names\['x'\]: expected the layers of one recurrent"):
+        to_torch(model, names={"x": ["d0", "d1"]})
+    both = layers.Bidirectional(layers.GRU(1, return_sequences=True), name="both")
+    model = cgru.Sequential([cgru.Input((None, 2)), both, layers.GRU(1, name="one")])
+    with pytest.raises(ValueError, match=r"names\['x'\]: expected the layers of one recurrent"):
+        from_torch({}, model, names={"x": ["both", "one"]})
+
+
+def test_nothing_is_left_out():
+    with pytest.raises(LoadError, match=r"names: .* none for \['d1/kernel', 'd1/bias'\]"):
+        to_torch(chain(), names={"d0": "d0"})
+    twice = cgru.Sequential([chain(), chain()])
+    twice.build((None, 2))
+    with pytest.raises(LoadError, match=r"names: .* none for \['d0/kernel', 'd0/bias', 'd1/k"):
+        to_torch(twice)
+    from_torch(state_of(4, "{}"), twice)
+    assert [w[0] for w in twice.get_weights()[1::2]] == [0, 1, 2, 3]
+
+
 def test_names_must_be_complete():
     with pytest.raises(MismatchError) as info:
         from_torch(state_of(), chain(), names={"d0": "d0"})
@@ -293,6 +314,27 @@ def test_damaged_files_change_nothing(tmp_path):
             from_torch(tmp_path / "cut", model)
     for a, b in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+ENTRY = '"d0.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'
+
+
+@pytest.mark.parametrize(
+    ("header", "size"),
+    [
+        ('{"__metadata__":{"format":"cgru","x":"' + "[" * 100_000 + '"}}', 0),
+        ('{"__metadata__":{"format":"cgru","format_version":"9"}}', 0),
+        (f"{{{ENTRY},{ENTRY}}}", 8),
+        ('{"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}}', 0),
+        ('{"d0.bias":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}', 4),
+        ("[" * 100_000, 0),
+    ],
+)  # fmt: skip
+def test_hostile_headers(tmp_path, header, size):
+    text = header.encode()
+    (tmp_path / "file").write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
+    with pytest.raises(LoadError):
+        from_torch(tmp_path / "file", chain())
 
 
 def test_pytorch_is_not_imported():

@@ -100,7 +100,7 @@ def read(filepath: Any) -> Contents:
                 contents.arrays[name] = file.get_tensor(name)
         if metadata.pop("format", None) == "cgru":
             contents.notes = {key: json.loads(text) for key, text in metadata.items()}
-    except (SafetensorError, TypeError, ValueError) as error:
+    except (SafetensorError, TypeError, ValueError, RecursionError) as error:
         raise LoadError(f"filepath: {path} is no safetensors file, or damaged: {error}") from None
     version = contents.notes.get("format_version")
     if version != FORMAT_VERSION:

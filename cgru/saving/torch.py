@@ -11,6 +11,7 @@ import numpy as np
 
 from cgru import layers
 from cgru.layers.base import Layer
+from cgru.layers.graph import Graph
 from cgru.saving import torch_modules
 from cgru.saving.errors import LoadError, MismatchError, Problems
 from cgru.saving.file import read
@@ -121,7 +122,12 @@ def to_torch(
     gru.bias_hh_l0 (12,)
     """
     if module is None:
-        return _exported(_named_parts(model, names))
+        parts = _named_parts(model, names)
+        if unused := _unused(model, parts):
+            raise LoadError(
+                f"names: expected a prefix for each layer with weights, none for {[*unused]}"
+            )
+        return _exported(parts)
     tensors = module.state_dict()
     wanted = _arrays(tensors)
     parts = _parts(wanted, model, names, ordered=True)
@@ -201,6 +207,13 @@ def _turned(layer: Any, array: np.ndarray) -> np.ndarray:
     return array.T if isinstance(layer, layers.Dense) else array
 
 
+def _kind(layer: Any) -> str:
+    """The class of PyTorch's module, and whether it reads both ways."""
+    if isinstance(layer, layers.Bidirectional):
+        return f"bidirectional {PEERS[type(layer.forward_layer)]}"
+    return PEERS[type(layer)]
+
+
 def _why_not(layer: Any) -> str | None:
     """What PyTorch does not have of a layer."""
     if isinstance(layer, layers.Bidirectional):
@@ -266,7 +279,7 @@ def _parts(state: Mapping[str, Any], model: Any, names: Names | None, ordered: b
                 f"layers {sorted(own_names)}"
             )
         sizes = dict(sorted(sizes.items(), key=lambda item: int(numbers[item[0]])))
-    places = [(prefix, number) for prefix, size in sizes.items() for number in range(size)]
+    places = ((prefix, number) for prefix, size in sizes.items() for number in range(size))
     return [Part(layer, *place) for layer, place in zip(_weighted(model), places, strict=False)]
 
 
@@ -286,6 +299,12 @@ def _named_parts(model: Any, names: Names | None) -> list[Part]:
         raise ValueError(
             f"names: expected each of the layers {list(known)} no more than once, got {given}"
         )
+    for prefix, items in lists.items():
+        kinds = {_kind(known[name]) for name in items}
+        if len(items) > 1 and (len(kinds) > 1 or kinds & {"Linear", "Embedding", "LayerNorm"}):
+            raise ValueError(
+                f"names[{prefix!r}]: expected the layers of one recurrent module, got {items}"
+            )
     return [
         Part(known[name], prefix, number)
         for prefix, items in lists.items()
@@ -299,7 +318,7 @@ def _weighted(model: Any) -> list[Any]:
         raise ValueError(f"model: expected a Model, got {model!r}")
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
-    found = list(_leaves(model))
+    found = list(dict.fromkeys(_leaves(model)))
     wrong = {layer.name: why for layer in found if (why := _why_not(layer)) is not None}
     if wrong:
         raise LoadError(f"model: PyTorch has no counterpart of the layers {wrong}")
@@ -307,12 +326,11 @@ def _weighted(model: Any) -> list[Any]:
 
 
 def _leaves(layer: Any) -> Iterator[Any]:
-    inner: Iterable[Any] | None = getattr(layer, "layers", None)
-    if isinstance(layer, layers.TimeDistributed):
-        inner = [layer.layer]
-    if inner is not None:
-        for item in inner:
-            yield from _leaves(item)
+    if isinstance(layer, Graph):
+        for inner in layer.sublayers():
+            yield from _leaves(inner)
+    elif isinstance(layer, layers.TimeDistributed):
+        yield from _leaves(layer.layer)
     elif layer.weights:
         yield layer
 

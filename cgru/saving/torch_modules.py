@@ -48,8 +48,14 @@ def _leaves(module: Any, path: str) -> Iterator[tuple[str, Any]]:
     if kind(module) == "Sequential":
         for place, child in enumerate(module):
             yield from _leaves(child, f"{path}[{place}]")
-    else:
-        yield path, module
+        return
+    known = ["Sequential", *SIMPLE, *RECURRENT, *ACTIVATIONS]
+    if kind(module) not in known:
+        raise LoadError(
+            f"source{path}: expected one of PyTorch's {known}, got {type(module).__name__}: make "
+            "the model yourself, and give it to from_torch(module, model)"
+        )
+    yield path, module
 
 
 def _layers(path: str, module: Any, dtype: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -59,14 +65,8 @@ def _layers(path: str, module: Any, dtype: str) -> Iterator[tuple[str, dict[str,
         yield "Activation", {"activation": ACTIVATIONS[name]}
     elif name in RECURRENT:
         yield from _recurrent(path, module, dtype)
-    elif name in SIMPLE:
-        yield from SIMPLE[name](path, module)
     else:
-        known = ["Sequential", *SIMPLE, *RECURRENT, *ACTIVATIONS]
-        raise LoadError(
-            f"source{path}: expected one of PyTorch's {known}, got {type(module).__name__}: make "
-            "the model yourself, and give it to from_torch(module, model)"
-        )
+        yield from SIMPLE[str(name)](path, module)
 
 
 def _linear(path: str, module: Any) -> Iterator[tuple[str, dict[str, Any]]]:

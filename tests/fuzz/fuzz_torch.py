@@ -34,9 +34,8 @@ PATH = Path(tempfile.mkdtemp()) / "state.safetensors"
 DTYPES = ["float32", "float64", "float16", "int8", "uint64", "bool"]
 
 
-def mutated(data):
-    """The bytes of a file: some of the arrays, others among them, and then other bytes."""
-    state = dict(STATE if data.ConsumeBool() else SHIFTED)
+def mutated(data, state):
+    """The bytes of a file: other arrays, or other bytes, or both."""
     for _ in range(data.ConsumeIntInRange(0, 4)):
         name = data.PickValueInList(list(state) or ["new"])
         match data.ConsumeIntInRange(0, 4):
@@ -52,18 +51,22 @@ def mutated(data):
             case _:
                 state[name] = np.full_like(state.get(name, np.ones(1)), data.ConsumeFloat())
     content = bytearray(save(state))
-    for _ in range(data.ConsumeIntInRange(0, 8)):
-        content[data.ConsumeIntInRange(0, len(content) - 1)] = data.ConsumeIntInRange(0, 255)
-    if data.ConsumeBool():
+    damage = data.ConsumeIntInRange(0, 5)
+    if damage == 1:
+        for _ in range(data.ConsumeIntInRange(1, 8)):
+            content[data.ConsumeIntInRange(0, len(content) - 1)] = data.ConsumeIntInRange(0, 255)
+    elif damage == 2:
         content = content[: data.ConsumeIntInRange(0, len(content))]
-    return bytes(content) + data.ConsumeBytes(20)
+    elif damage == 3:
+        content += data.ConsumeBytes(20)
+    return bytes(content)
 
 
 def one_input(raw):
     """Only LoadError or OSError, in less than a second, and nothing is half done."""
     data = atheris.FuzzedDataProvider(raw)
-    names = NAMES if data.ConsumeBool() else None
-    PATH.write_bytes(raw if data.ConsumeProbability() < 0.1 else mutated(data))
+    names, state = data.PickValueInList([(None, STATE), (NAMES, SHIFTED), (None, SHIFTED)])
+    PATH.write_bytes(mutated(data, dict(state)) if data.ConsumeIntInRange(0, 20) else raw)
     before, start = MODEL.get_weights(), time.perf_counter()
     try:
         from_torch(PATH, MODEL, names=names)

@@ -1,6 +1,8 @@
 """Weights go to PyTorch and come from it, and both then compute the same."""
 
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,18 @@ nn = torch.nn
 
 RECURRENT = {"GRU": (nn.GRU, {})}
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(1)
+
+
+def agree(got, wanted):
+    """To the tolerance, of the largest value where that is above 1."""
+    assert got.dtype == wanted.dtype
+    tolerance = TOLERANCE[wanted.dtype.name] * max(1, abs(wanted).max())
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance)
 
 
 def computed(module, x, steps_first=False):
@@ -28,21 +42,19 @@ def computed(module, x, steps_first=False):
 
 
 def check(module, x, steps_first=False):
-    """Both ways: from the module, and to another one like it."""
+    """Both ways: from the module, and to it after its weights are lost."""
     model = from_torch(module)
     state = {name: tensor.numpy().copy() for name, tensor in module.state_dict().items()}
     wanted = computed(module, x, steps_first)
-    got = model.predict(x)
-    assert got.dtype == wanted.dtype
-    np.testing.assert_allclose(got, wanted, rtol=0, atol=TOLERANCE[got.dtype.name])
+    agree(model.predict(x), wanted)
 
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
     again = to_torch(model, module)
     assert list(again) == list(state)
     for name, array in again.items():
         np.testing.assert_array_equal(array, state[name] if exact(name, module) else array)
-    np.testing.assert_allclose(
-        computed(module, x, steps_first), wanted, rtol=0, atol=TOLERANCE[got.dtype.name]
-    )
+    agree(computed(module, x, steps_first), wanted)
     weights = model.get_weights()
     model.set_weights([np.zeros_like(w) for w in weights])
     from_torch(again, model)
@@ -188,12 +200,12 @@ def test_a_module_of_ones_own(rng):
     with pytest.raises(MismatchError, match="expected GRU, got Linear"):
         from_torch(module, model)  # in order
     assert from_torch(module, model, names=NAMES) is model
-    np.testing.assert_allclose(model.predict(x), computed(module, x), rtol=0, atol=1e-6)
+    agree(model.predict(x), computed(module, x))
     from_torch(module.state_dict(), model, names=NAMES)
 
     fresh = Last()
     state = to_torch(model, fresh, names=NAMES)
-    np.testing.assert_allclose(model.predict(x), computed(fresh, x), rtol=0, atol=1e-6)
+    agree(model.predict(x), computed(fresh, x))
     assert state.keys() == fresh.state_dict().keys() == to_torch(model, names=NAMES).keys()
 
 
@@ -211,7 +223,7 @@ def test_files_of_pytorch(rng, tmp_path):
     save(chain.state_dict(), tmp_path / "chain.safetensors")
     model = from_torch(tmp_path / "chain.safetensors", from_torch(nn.Sequential(*chain)))
     x = rng.standard_normal((3, 2)).astype("float32")
-    np.testing.assert_allclose(model.predict(x), computed(chain, x), rtol=0, atol=1e-6)
+    agree(model.predict(x), computed(chain, x))
 
     for options in ({}, {"_use_new_zipfile_serialization": False}):
         torch.save(chain.state_dict(), tmp_path / "chain.pt", **options)
@@ -289,3 +301,26 @@ def test_one_tensor_does_not_get_two_values():
     model.set_weights([*model.get_weights()[:2]] * 2)
     to_torch(model, nn.Sequential(layer, layer))
     np.testing.assert_array_equal(layer.weight.detach().numpy().T, model.get_weights()[0])
+
+
+def test_examples_with_pytorch(tmp_path, monkeypatch):
+    """Those in the documentation that PyTorch is needed for, between the others."""
+    pytest.importorskip("safetensors.torch")
+    text = (Path(__file__).parents[2] / "docs" / "torch.rst").read_text()
+    blocks = re.findall(r"^\.\. code-block:: py(?:thon)?\n\n((?:    .*\n|\n)+)", text, re.M)
+    assert len(blocks) == 5
+    monkeypatch.chdir(tmp_path)
+    import safetensors.torch
+
+    names = {"torch": torch, "nn": nn, "safetensors": safetensors, "cgru": cgru}
+    for block in blocks:
+        exec(re.sub("^    ", "", block, flags=re.M), names)
+    for source in (names["net"], "net.safetensors"):
+        cgru.saving.from_torch(source, names["model"], names=names["names"])
+    x = np.ones((2, 5, 8), "float32")
+    agree(names["model"].predict(x), computed(names["net"], x))
+
+
+def test_what_is_no_module():
+    with pytest.raises(LoadError, match="got SGD"):
+        from_torch(torch.optim.SGD(nn.Linear(1, 1).parameters()))
