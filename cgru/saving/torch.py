@@ -148,6 +148,7 @@ class Gates(NamedTuple):
 
     order: tuple[int, ...]  # the place here of each gate there; its own inverse
     two_biases: bool  # whether the layer has both of PyTorch's, of which others have the sum
+    activations: list[list[str]]  # those that PyTorch has: of the state, of the gates
 
     def swapped(self, array: np.ndarray) -> np.ndarray:
         """The blocks of the last axis in the other order."""
@@ -163,7 +164,7 @@ PEERS: dict[type, str] = {
 }
 
 GATES: dict[type, Gates] = {
-    layers.GRU: Gates((1, 0, 2), two_biases=True),  # z, r, n and r, z, n
+    layers.GRU: Gates((1, 0, 2), True, [["tanh", "sigmoid"]]),  # z, r, n and r, z, n
 }
 
 
@@ -234,10 +235,10 @@ def _why_not(layer: Any) -> str | None:
 def _why_not_recurrent(layer: Any) -> str | None:
     if not getattr(layer, "reset_after", True):
         return "reset_after=False"
-    names = [layer.activation.name, getattr(layer, "recurrent_activation", layer.activation).name]
-    if isinstance(layer, layers.GRU) and names != ["tanh", "sigmoid"]:
-        return f"the activations {names}"
-    return None
+    names = [layer.activation.name]
+    if hasattr(layer, "recurrent_activation"):
+        names.append(layer.recurrent_activation.name)
+    return None if names in GATES[type(layer)].activations else f"the activations {names}"
 
 
 # ---- Which layer has which names ----
