@@ -69,11 +69,13 @@ class MismatchError(LoadError):
 got (1,) float32
     """
 
-    def __init__(self, problems: Problems, subject: str) -> None:
+    def __init__(
+        self, problems: Problems, subject: str, source: str = "filepath: the file"
+    ) -> None:
         self.missing = problems.missing
         self.unexpected = problems.unexpected
         self.different = problems.different
-        super().__init__(f"filepath: the file does not fit {subject}: {problems}")
+        super().__init__(f"{source} does not fit {subject}: {problems}")
 
 
 class Problems:

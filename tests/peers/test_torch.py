@@ -5,16 +5,11 @@ import pytest
 
 import cgru
 from cgru import layers
+from cgru.saving import to_torch
 
 torch = pytest.importorskip("torch")
 
 SHAPES = [(1, 1, 1, 1), (1, 9, 4, 6), (5, 1, 3, 17), (7, 12, 5, 33), (4, 30, 1, 8)]
-
-
-def reorder(array, units):
-    """Our gate order z, r, n to PyTorch's r, z, n, along the last axis."""
-    z, r, n = np.split(array, 3, axis=-1)
-    return np.concatenate([r, z, n], axis=-1)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -31,11 +26,7 @@ def test_gru(rng, shape, dtype, tolerance, use_bias, lengths):
     peer = torch.nn.GRU(
         features, units, bias=use_bias, batch_first=True, dtype=getattr(torch, dtype)
     )
-    names = ["weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"]
-    ours = [layer.kernel, layer.recurrent_kernel, *(layer.bias.value if use_bias else [])]
-    with torch.no_grad():
-        for name, weight in zip(names, ours, strict=False):
-            getattr(peer, name).copy_(torch.tensor(reorder(np.asarray(weight), units).T.copy()))
+    to_torch(layer, peer)
 
     x = rng.standard_normal((batch, time, features)).astype(dtype)
     start = rng.standard_normal((batch, units)).astype(dtype)
@@ -70,10 +61,11 @@ def test_gru(rng, shape, dtype, tolerance, use_bias, lengths):
     agree(last, tlast[0].detach().numpy())
     agree(dx, tx.grad.numpy())
     agree(dstart, tstart.grad.numpy())
-    grads = [layer.kernel.grad, layer.recurrent_kernel.grad]
-    grads += list(layer.bias.grad) if use_bias else []
-    for name, grad in zip(names, grads, strict=False):
-        agree(reorder(grad, units).T, getattr(peer, name).grad.numpy())
+    grads = layers.GRU.from_config(layer.get_config())
+    grads.build((None, None, features))
+    grads.set_weights([weight.grad for weight in layer.weights])
+    for name, grad in to_torch(grads, names={"": grads.name}).items():
+        agree(grad, getattr(peer, name).grad.numpy())
 
 
 def test_a_model_follows_a_run_of_adam(rng):
@@ -84,14 +76,7 @@ def test_a_model_follows_a_run_of_adam(rng):
     model.compile(cgru.optimizers.Adam(0.01, epsilon=1e-12), "mse")
     model.build((None, 8, 3))
     gru, head = torch.nn.GRU(3, 6, batch_first=True).double(), torch.nn.Linear(6, 1).double()
-    weights = model.get_weights()
-    with torch.no_grad():
-        gru.weight_ih_l0.copy_(torch.tensor(reorder(weights[0], 6).T.copy()))
-        gru.weight_hh_l0.copy_(torch.tensor(reorder(weights[1], 6).T.copy()))
-        gru.bias_ih_l0.zero_()
-        gru.bias_hh_l0.zero_()
-        head.weight.copy_(torch.tensor(weights[3].T.copy()))
-        head.bias.zero_()
+    to_torch(model, torch.nn.ModuleList([gru, head]))
     optimizer = torch.optim.Adam([*gru.parameters(), *head.parameters()], 0.01, eps=1e-12)
     for _ in range(20):
         optimizer.zero_grad()
