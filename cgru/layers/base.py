@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import collections
+import contextlib
+import contextvars
 import functools
 import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,6 +33,32 @@ CONTEXT = (
 )
 
 _counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
+
+
+class Room:
+    """The bytes that the weights of layers may take which are made for the values of a file."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, name: str, size: int) -> None:
+        """Count a weight."""
+        self.left -= size
+        if self.left < 0:
+            raise ValueError(f"{name}: {size} bytes are more than the file holds")
+
+
+_room: contextvars.ContextVar[Room | None] = contextvars.ContextVar("room", default=None)
+
+
+@contextlib.contextmanager
+def limited_weights(size: int) -> Iterator[None]:
+    """Where layers are made for the `size` bytes of a file: zeros, and no more than these."""
+    token = _room.set(Room(size))
+    try:
+        yield
+    finally:
+        _room.reset(token)
 
 
 def no_backward(*_: Any) -> Any:
@@ -200,6 +229,10 @@ class Layer(Configurable):
         -------
         Variable
         """
+        room = _room.get()
+        if room is not None:
+            room.take(f"{self.name}/{name}", math.prod(shape) * self._dtype.itemsize)
+            initializer = "zeros"
         value = initializers.get(initializer)(tuple(shape), self._dtype)
         variable = Variable(value, name, trainable, path=f"{self.name}/{name}")
         variable.regularizer = regularizers.get(regularizer)

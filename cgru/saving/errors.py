@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -96,3 +97,14 @@ class Problems:
 def alike(a: Any, b: Any) -> bool:
     """Whether two arrays have one shape and one dtype."""
     return a.shape == b.shape and a.dtype == b.dtype
+
+
+@contextlib.contextmanager
+def building(path: Any) -> Iterator[None]:
+    """Where a model is made from what a file says: whatever goes wrong is a LoadError."""
+    try:
+        yield
+    except (LoadError, ImportError):
+        raise
+    except Exception as error:
+        raise LoadError(f"filepath: {path} holds no model that can be made: {error!r}") from error

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,20 +51,25 @@ class Contents:
 
 
 def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
-    """Write a file, in the place of an earlier one only when it is whole and on the disk."""
+    """Write a safetensors file, as `write_whole` does."""
     from safetensors.numpy import save
 
+    metadata = {"format": "cgru"}
+    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
+    write_whole(filepath, lambda: save(contents.arrays, metadata), overwrite)
+
+
+def write_whole(filepath: Any, make: Callable[[], bytes], overwrite: bool = True) -> None:
+    """Write a file, in the place of an earlier one only when it is whole and on the disk."""
     path = os.path.realpath(os.fspath(filepath))
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
     if os.path.isdir(path):
         raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
-    metadata = {"format": "cgru"}
-    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as stream:
-            stream.write(save(contents.arrays, metadata))
+            stream.write(make())
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

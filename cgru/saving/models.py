@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from cgru import _configs
 from cgru.layers.base import Layer
+from cgru.saving import keras
 from cgru.saving.contents import collect, restore
 from cgru.saving.errors import LoadError
 from cgru.saving.file import read, write
@@ -45,6 +47,9 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
     >>> np.array_equal(again.predict(x), model.predict(x))
     True
     """
+    if _name(filepath).endswith(".keras"):
+        keras.save_model(model, filepath, overwrite)
+        return
     contents = collect(model)
     contents.notes["model"] = _configs.serialize(model)
     if model.compiled:
@@ -84,6 +89,10 @@ def load_model(
     MismatchError
         If the weights are not those of the layers.
     """
+    if keras.is_model(filepath):
+        from cgru import models
+
+        return keras.load_model(filepath, custom_objects, compile, models.Sequential, models.Model)
     contents = read(filepath)
     if "model" not in contents.notes:
         raise LoadError(f"filepath: {filepath} holds no model; for weights, use load_weights")
@@ -110,7 +119,10 @@ def save_weights(
     max_shard_size : float, optional
         Accepted for Keras's sake; there is always one file.
     """
-    write(filepath, collect(model), overwrite)
+    if _name(filepath).endswith(".h5"):
+        keras.save_weights(model, filepath, overwrite)
+    else:
+        write(filepath, collect(model), overwrite)
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
@@ -148,4 +160,11 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     >>> np.array_equal(again.layers[0].kernel, model.layers[0].kernel)
     True
     """
+    if keras.is_weights(filepath):
+        keras.load_weights(model, filepath, skip_mismatch)
+        return
     restore(model, read(filepath), skip_mismatch=skip_mismatch, new_optimizer=True)
+
+
+def _name(filepath: Any) -> str:
+    return os.path.basename(os.fspath(filepath))
