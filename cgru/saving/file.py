@@ -84,6 +84,14 @@ def write_whole(filepath: Any, make: Callable[[], bytes], overwrite: bool = True
         os.close(directory)
 
 
+def begins(filepath: Any, signature: bytes) -> bool:
+    """Whether a file begins so."""
+    if os.path.isdir(filepath):
+        raise IsADirectoryError(f"filepath: expected a file, got the directory {filepath}")
+    with open(filepath, "rb") as stream:
+        return stream.read(len(signature)) == signature
+
+
 def read(filepath: Any) -> Contents:
     """Read a file, one of another program's too.
 

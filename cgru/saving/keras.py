@@ -27,23 +27,6 @@ SETTINGS = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
 UNUSED = ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss")
 
 
-def is_model(filepath: Any) -> bool:
-    """Whether a file is a zip, as models of Keras are."""
-    return _begins(filepath, b"PK\x03\x04")
-
-
-def is_weights(filepath: Any) -> bool:
-    """Whether a file is HDF5."""
-    return _begins(filepath, b"\x89HDF\r\n\x1a\n")
-
-
-def _begins(filepath: Any, signature: bytes) -> bool:
-    if os.path.isdir(filepath):
-        return False
-    with open(filepath, "rb") as stream:
-        return stream.read(len(signature)) == signature
-
-
 # ---- Writing ----
 
 
@@ -112,6 +95,7 @@ def load_model(
     config, content = _members(path)
     tree = hdf5.Tree(content, path)
     size = sum(a.nbytes for place, a in tree.arrays.items() if not place.startswith("optimizer/"))
+    size += 1 << 20  # so that a few that are missing are listed
     importer = Importer(path, custom_objects, sequential, functional)
     with building(path), limited_weights(size):
         model = importer.make(json.loads(config))

@@ -84,7 +84,7 @@ class Importer:
         if name == "function" and isinstance(config, str) and module in NAMESPACES:
             return config
         if not isinstance(name, str) or not isinstance(config, Mapping) or name == "Lambda":
-            raise self.error(f"names {module}.{name}, code which is not loaded")
+            raise self.error(f"names {module}.{name}, code or nothing that can be loaded")
         cls = self._class(module, name, value.get("registered_name"))
         if cls is self.functional:
             return self._functional(config)
