@@ -1,5 +1,6 @@
 """Files of Keras: those that it made, those made here, and those that somebody spoilt."""
 
+import contextlib
 import io
 import json
 import time
@@ -119,11 +120,11 @@ def replace(file, value, place="layers/dense/vars/0", **options):
 def refused(path, match):
     """A LoadError, soon and with little memory."""
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         with pytest.raises(LoadError, match=match) as caught:
             cgru.load_model(path)
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
         tracemalloc.stop()
@@ -218,10 +219,8 @@ def test_spoilt_bytes(suffix, tmp_path):
         for place in rng.integers(0, len(content), 20):
             spoilt[place] ^= 1 << rng.integers(8)
         path.write_bytes(spoilt)
-        try:  # where nothing is checked, as in the weights of a file without a checksum
+        with contextlib.suppress(LoadError):  # what has no checksum may be loaded
             load(path)
-        except LoadError:
-            pass
 
 
 def test_saving_what_keras_has_not(tmp_path):
