@@ -7,6 +7,7 @@ Each layer has the group ``vars`` for its weights, ``"0"``, ``"1"``...; a model 
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -150,11 +151,12 @@ def write(arrays: Mapping[str, Any]) -> bytes:
 
 
 class Tree:
-    """The arrays of an HDF5 file in memory, of which the values are read when they are wanted.
+    """The arrays of an HDF5 file, of which the values are read when they are wanted.
 
     Parameters
     ----------
-    content : bytes
+    content : bytes or None
+        If it is in memory; else the file is that of the path.
     path : str
         What errors call the file.
 
@@ -169,21 +171,21 @@ class Tree:
         If it is damaged, or holds anything but arrays of numbers within the file itself.
     """
 
-    def __init__(self, content: bytes, path: Any) -> None:
+    def __init__(self, content: bytes | None, path: Any) -> None:
         self.path = path
         library = h5py()
         self.arrays: dict[str, Any] = {}
         self._objects = 0
         try:
-            identifier = library.h5f.open_file_image(content)
-            self._file = library.File(identifier)
+            opened = path if content is None else library.h5f.open_file_image(content)
+            self._file = library.File(opened, "r")
             self._walk(self._file, "", 0)
             size = sum(array.nbytes for array in self.arrays.values())
         except LoadError:
             raise
         except Exception as error:
             raise LoadError(f"filepath: {path} holds no HDF5, or is damaged: {error}") from error
-        if size > len(content):
+        if size > (os.path.getsize(path) if content is None else len(content)):
             raise LoadError(f"filepath: {path}: its arrays are larger than the file")
 
     def _walk(self, group: Any, place: str, depth: int) -> None:

@@ -98,10 +98,11 @@ def load_model(
     size += 1 << 20  # so that a few that are missing are listed
     importer = Importer(path, custom_objects, sequential, functional)
     with building(path), limited_weights(size):
-        model = importer.make(json.loads(config))
+        described = json.loads(config)
+        model = importer.make(described)
         if not isinstance(model, (sequential, functional)):
             raise LoadError(f"filepath: {path} holds no model, but {model!r}")
-        settings = json.loads(config).get("compile_config") or {}
+        settings = described.get("compile_config") or {}
         if compile and settings:
             unknown = [key for key in settings if key not in (*SETTINGS, *UNUSED)]
             if unknown:
@@ -121,8 +122,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
     path = os.fspath(filepath)
-    with open(path, "rb") as stream:
-        tree = hdf5.Tree(stream.read(), path)
+    tree = hdf5.Tree(None, path)
     _restore(model, tree, hdf5.places(model), skip_mismatch, new_optimizer=True)
 
 

@@ -37,6 +37,8 @@ MEANINGLESS = ("renorm_clipping", "renorm_momentum")
 # Arguments that say how much memory a metric takes.
 MOST = {"num_thresholds": 100_000, "num_classes": 10_000}
 MODELS = ("Functional", "Model")
+# More would take long to put together.
+MAX_LAYERS, MAX_LOOKS = 1000, 100_000
 NAMESPACES = ("keras", "keras.src", *(f"keras.{module}" for module in _configs.MODULES))
 
 
@@ -65,6 +67,7 @@ class Importer:
         self.custom_objects = custom_objects
         self.sequential, self.functional = sequential, functional
         self.order: dict[Layer, list[Layer]] = {}
+        self._layers = 0  # in all models so far
 
     def error(self, text: str) -> LoadError:
         """What is raised for something in the file."""
@@ -144,7 +147,13 @@ class Importer:
 
     # ---- Models ----
 
+    def _count(self, entries: Any) -> None:
+        self._layers += len(entries)
+        if self._layers > MAX_LAYERS:
+            raise self.error(f"has more than {MAX_LAYERS} layers")
+
     def _sequential(self, config: Mapping[str, Any]) -> Any:
+        self._count(config["layers"])
         self.make(config.get("dtype"))
         made = [self.make(layer) for layer in config["layers"]]
         model = self.sequential(made, config.get("trainable", True), config.get("name"))
@@ -154,6 +163,7 @@ class Importer:
         return model
 
     def _functional(self, config: Mapping[str, Any]) -> Any:
+        self._count(config["layers"])
         graph = _Graph(self, config)
         inputs, outputs = (
             graph.structure(config[key]) for key in ("input_layers", "output_layers")
@@ -161,9 +171,8 @@ class Importer:
         model = self.functional(
             inputs, outputs, name=config.get("name"), trainable=config.get("trainable", True)
         )
-        if not config.get("trainable", True):
-            model.trainable = False
-        self.order[model] = [layer for layer in graph.layers.values() if layer in model.layers]
+        used = set(model.layers)
+        self.order[model] = [layer for layer in graph.layers.values() if layer in used]
         return model
 
 
@@ -195,7 +204,11 @@ class _Graph:
         self._call_all(waiting)
 
     def _call_all(self, waiting: dict[str, list[Any]]) -> None:
+        looks = 0
         while waiting:
+            looks += len(waiting)
+            if looks > MAX_LOOKS:
+                raise self.importer.error("has calls in too great a disorder")
             before = sum(map(len, waiting.values()))
             for name, nodes in list(waiting.items()):
                 while nodes and self._ready(nodes[0][1]):
@@ -246,22 +259,23 @@ class _Graph:
             return None
         if histories[0][0] not in self.functions:
             return self.structure_of(mask)
-        sources = self._sources(histories[0][0], 0)
+        sources = self._sources(histories[0][0])
         if not sources <= self._above(x):
             raise self.importer.error(f"gives {layer.name} a mask that is not that of its input")
         return None
 
-    def _sources(self, name: str, depth: int) -> set[int]:
+    def _sources(self, name: str) -> set[int]:
         """The tensors on which the function depends that computes a mask."""
-        kind, nodes = self.functions[name]
         found: set[int] = set()
-        for history in _histories(nodes):
-            if history[0] in self.functions:
-                if depth > 100:
-                    raise self.importer.error(f"has masks that depend on {depth} functions")
-                found |= self._sources(history[0], depth + 1)
-            elif kind == "NotEqual":
-                found.add(id(self.tensors[history[:2]][history[2]]))
+        seen, missing = {name}, [name]
+        while missing:
+            kind, nodes = self.functions[missing.pop()]
+            for history in _histories(nodes):
+                if history[0] in self.functions:
+                    missing += [] if history[0] in seen else [history[0]]
+                    seen.add(history[0])
+                elif kind == "NotEqual":
+                    found.add(id(self.tensor(history)))
         return found
 
     def _above(self, x: Any) -> set[int]:

@@ -1,6 +1,6 @@
 """Files of Keras: models go there and back, with their weights and optimizers.
 
-``CGRU_KERAS_FILES`` is the number of random models each way, 25 by default.
+``CGRU_KERAS_FILES`` is the number of random models each way, 15 by default.
 """
 
 import os
@@ -17,7 +17,7 @@ peers = pytest.importorskip("peers.test_random_models")
 
 import cgru  # noqa: E402
 
-COUNT = int(os.environ.get("CGRU_KERAS_FILES", "25"))
+COUNT = int(os.environ.get("CGRU_KERAS_FILES", "15"))
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
@@ -133,3 +133,90 @@ def test_optimizers_both_ways(optimizer, recurrent, tmp_path):
             close(got["loss"], wanted["loss"], 1e-5)
         for a, b in zip(again.get_weights(), model.get_weights(), strict=True):
             close(a, b, 1e-5)
+
+
+ON_SEQUENCES = {
+    "Activation": {"activation": "gelu"},
+    "ActivityRegularization": {"l2": 0.1},
+    "AlphaDropout": {"rate": 0.1},
+    "AveragePooling1D": {"pool_size": 2},
+    "BatchNormalization": {"momentum": 0.9},
+    "Conv1D": {"filters": 2, "kernel_size": 2, "strides": 2},
+    "Cropping1D": {"cropping": (1, 0)},
+    "Dense": {"units": 2, "kernel_constraint": "non_neg", "kernel_regularizer": "l2"},
+    "Dropout": {"rate": 0.1, "seed": 3},
+    "ELU": {"alpha": 0.5},
+    "Flatten": {},
+    "GRU": {"units": 2, "seed": 1},
+    "GaussianDropout": {"rate": 0.1},
+    "GaussianNoise": {"stddev": 0.1},
+    "GlobalAveragePooling1D": {},
+    "GlobalMaxPooling1D": {"keepdims": True},
+    "Identity": {},
+    "LayerNormalization": {"epsilon": 0.1},
+    "LeakyReLU": {"negative_slope": 0.2},
+    "Masking": {"mask_value": 1.0},
+    "MaxPooling1D": {"pool_size": 2, "padding": "same"},
+    "Normalization": {"mean": [0.1, 0.2, 0.3], "variance": [1.0, 2.0, 3.0]},
+    "PReLU": {"shared_axes": [1]},
+    "Permute": {"dims": (2, 1)},
+    "ReLU": {"max_value": 0.5},
+    "Rescaling": {"scale": 0.5, "offset": 0.1},
+    "Reshape": {"target_shape": (3, -1)},
+    "Softmax": {"axis": -1},
+    "SpatialDropout1D": {"rate": 0.1},
+    "UnitNormalization": {},
+    "UpSampling1D": {"size": 2},
+    "ZeroPadding1D": {"padding": (1, 2)},
+}
+MERGING = ("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract")
+WRAPPED = ("Bidirectional", "TimeDistributed")
+OTHERS = ("Embedding", "InputLayer", "RepeatVector", "Layer")
+
+
+def every_layer(library):
+    """A model with all of them, and one output for each."""
+    layers = library.layers
+    source, tokens = library.Input((4, 3)), library.Input((4,), dtype="int32")
+    found = [getattr(layers, name)(**chosen)(source) for name, chosen in ON_SEQUENCES.items()]
+    embedded = layers.Embedding(7, 3, mask_zero=True)(tokens)
+    for name in MERGING:
+        options = {"axes": 2} if name == "Dot" else {}
+        found.append(getattr(layers, name)(**options)([source, embedded]))
+    found.append(layers.TimeDistributed(layers.Dense(2))(embedded))
+    both = layers.Bidirectional(layers.GRU(2, return_state=True), merge_mode=None)(embedded)
+    found += [*both, layers.RepeatVector(2)(both[0])]
+    found.append(
+        layers.Bidirectional(layers.GRU(2), merge_mode="sum", name="again")(
+            source, initial_state=list(both[2:])
+        )
+    )
+    found.append(layers.Normalization(name="adapted")(source))
+    return library.Model([source, tokens], found)
+
+
+def test_every_layer_both_ways(tmp_path):
+    classes = {cls.__name__ for cls in vars(cgru.layers).values() if isinstance(cls, type)}
+    assert classes - {"Merge"} <= {*ON_SEQUENCES, *MERGING, *WRAPPED, *OTHERS}
+    rng = np.random.default_rng(0)
+    theirs = every_layer(keras)
+    for weight in theirs.weights:
+        if weight.dtype == "float32":
+            low = 0.5 if "variance" in weight.path else -0.8
+            weight.assign(rng.uniform(low, 0.8, weight.shape))
+    theirs.get_layer("adapted").finalize_state()  # where it takes what was assigned
+    x = [rng.standard_normal((5, 4, 3)).astype("f4"), rng.integers(0, 7, (5, 4))]
+    wanted = [np.asarray(y) for y in theirs(x, training=False)]
+    theirs.save(tmp_path / "theirs.keras")
+    ours = cgru.load_model(tmp_path / "theirs.keras")
+    for got, y in zip(ours.predict(x), wanted, strict=True):
+        close(got, y, 2e-6)
+    ours.save(tmp_path / "ours.keras")
+    again = keras.saving.load_model(tmp_path / "ours.keras")
+    for got, y in zip(again(x, training=False), wanted, strict=True):
+        close(np.asarray(got), y, 2e-6)
+    for a, b in zip(again.layers, theirs.layers, strict=True):
+        mine, own = a.get_config(), b.get_config()
+        for key in own.keys() - {"seed", "dtype", "layer", "backward_layer", "mean", "variance"}:
+            if "initializer" not in key and key in mine:
+                assert str(mine[key]) == str(own[key]), (a.name, key)
