@@ -385,7 +385,7 @@ def test_fit_ends_when_the_loss_is_infinite():
 def test_checkpoints_of_the_best_model(tmp_path, capsys):
     model = make()
     save = callbacks.ModelCheckpoint(
-        tmp_path / "new" / "{epoch}-{figure:.1f}.weights.h5",
+        tmp_path / "new" / "{epoch}-{figure:.1f}.weights",
         "figure",
         verbose=1,
         save_best_only=True,
@@ -400,8 +400,8 @@ def test_checkpoints_of_the_best_model(tmp_path, capsys):
             weights.append(self.model.get_weights())
 
     model.fit(*data(), epochs=3, callbacks=[Figures(), save])
-    assert sorted(os.listdir(tmp_path / "new")) == ["1-1.0.weights.h5", "2-3.0.weights.h5"]
-    path = tmp_path / "new" / "2-3.0.weights.h5"
+    assert sorted(os.listdir(tmp_path / "new")) == ["1-1.0.weights", "2-3.0.weights"]
+    path = tmp_path / "new" / "2-3.0.weights"
     again = make(seed=2)
     cgru.saving.load_weights(again, path)
     for found, best in zip(again.get_weights(), weights[1], strict=True):
@@ -416,8 +416,8 @@ def test_checkpoints_of_the_best_model(tmp_path, capsys):
 def test_checkpoints_of_whole_models(tmp_path):
     model = make()
     x, y = data()
-    model.fit(x, y, epochs=2, callbacks=[callbacks.ModelCheckpoint(tmp_path / "model.keras")])
-    again = cgru.saving.load_model(tmp_path / "model.keras")
+    model.fit(x, y, epochs=2, callbacks=[callbacks.ModelCheckpoint(tmp_path / "model.safetensors")])
+    again = cgru.saving.load_model(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
     with pytest.raises(KeyError, match="names 'val_loss', which is not there; there are: epoch"):
         model.fit(x, y, callbacks=[callbacks.ModelCheckpoint(tmp_path / "{val_loss}")])

@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,20 +54,25 @@ class Contents:
 
 
 def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
-    """Write a file, in the place of an earlier one only when it is whole and on the disk."""
+    """Write a safetensors file, as `write_whole` does."""
     from safetensors.numpy import save
 
+    metadata = {"format": "cgru"}
+    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
+    write_whole(filepath, lambda: save(contents.arrays, metadata), overwrite)
+
+
+def write_whole(filepath: Any, make: Callable[[], bytes], overwrite: bool = True) -> None:
+    """Write a file, in the place of an earlier one only when it is whole and on the disk."""
     path = os.path.realpath(os.fsdecode(filepath))
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
     if os.path.isdir(path):
         raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
-    metadata = {"format": "cgru"}
-    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as stream:
-            stream.write(save(contents.arrays, metadata))
+            stream.write(make())
             stream.flush()
             os.fsync(stream.fileno())
         with contextlib.suppress(FileNotFoundError):
@@ -84,6 +89,22 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
         os.close(directory)
 
 
+def begins(filepath: Any, signature: bytes) -> bool:
+    """Whether a file begins so."""
+    with open(_regular(filepath), "rb") as stream:
+        return stream.read(len(signature)) == signature
+
+
+def _regular(filepath: Any) -> str:
+    """The path of what must be a file, and not a directory or a pipe."""
+    path = os.fsdecode(filepath)
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise LoadError(f"filepath: expected a file, got {path}, which may have no end")
+    return path
+
+
 def read(filepath: Any) -> Contents:
     """Read a file, one of another program's too.
 
@@ -95,11 +116,7 @@ def read(filepath: Any) -> Contents:
     """
     from safetensors import safe_open
 
-    path = os.fsdecode(filepath)
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise LoadError(f"filepath: expected a file, got {path}, which may have no end")
+    path = _regular(filepath)
     contents = Contents()
     with refusing(f"filepath: {path} is no safetensors file, or damaged"):
         metadata = _metadata(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,16 +10,19 @@ from cgru import _configs, _room
 from cgru.layers.base import Layer
 from cgru.saving.contents import collect, restore
 from cgru.saving.errors import LoadError, refusing
-from cgru.saving.file import Contents, read, write
+from cgru.saving.file import Contents, begins, read, write
 from cgru.saving.progress import Rest
+
+ZIP, HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"  # how files of Keras begin
 
 
 def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = None) -> None:
     """Save a model: layers, weights, what `compile` was given, and the optimizer's state.
 
-    The file is in the safetensors format, whatever its name; weights are under their paths, such
-    as ``"gru/kernel"``, and the rest is JSON in its metadata.  It appears under its name only when
-    it is whole, so that an interruption leaves an earlier one as it was.
+    The file is in the safetensors format; weights are under their paths, such as ``"gru/kernel"``,
+    and the rest is JSON in its metadata.  With the suffix ``.keras`` it is one that Keras 3 loads,
+    which needs h5py.  It appears under its name only when it is whole, so that an interruption
+    leaves an earlier one as it was.
 
     Parameters
     ----------
@@ -33,7 +37,8 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
     ------
     FileExistsError
     TypeError
-        If a layer, loss or metric is a function or an object without a configuration.
+        If a layer, loss or metric is a function or an object without a configuration, or one that
+        Keras has not, for ``.keras``.
 
     Examples
     --------
@@ -46,7 +51,12 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
     >>> np.array_equal(again.predict(x), model.predict(x))
     True
     """
-    write(filepath, describe(model, collect(model)), overwrite)
+    if _name(filepath).endswith(".keras"):
+        from cgru.saving import keras
+
+        keras.save_model(model, filepath, overwrite)
+    else:
+        write(filepath, describe(model, collect(model)), overwrite)
 
 
 def describe(model: Any, contents: Contents) -> Contents:
@@ -63,7 +73,7 @@ def load_model(
     compile: bool = True,  # noqa: A002
     safe_mode: bool = True,
 ) -> Any:
-    """The model that `save_model` saved.
+    """The model that `save_model` saved, or that Keras 3 saved in a ``.keras`` file.
 
     Nothing in the file is run: it names classes of cgru and those in `custom_objects`.
 
@@ -90,6 +100,11 @@ def load_model(
     MismatchError
         If the weights are not those of the layers.
     """
+    if begins(filepath, ZIP):
+        from cgru import models
+        from cgru.saving import keras
+
+        return keras.load_model(filepath, custom_objects, compile, models.Sequential, models.Model)
     contents = read(filepath)
     if "model" not in contents.notes:
         raise LoadError(f"filepath: {filepath} holds no model; for weights, use load_weights")
@@ -112,6 +127,9 @@ def save_weights(
 ) -> None:
     """Save the weights of a model, and the state of its optimizer if it is compiled.
 
+    With the suffix ``.h5``, as in ``"model.weights.h5"``, the file is one that Keras 3 loads, which
+    needs h5py.
+
     Parameters
     ----------
     model : Model
@@ -120,7 +138,12 @@ def save_weights(
     max_shard_size : float, optional
         Accepted for Keras's sake; there is always one file.
     """
-    write(filepath, collect(model), overwrite)
+    if _name(filepath).endswith(".h5"):
+        from cgru.saving import keras
+
+        keras.save_weights(model, filepath, overwrite)
+    else:
+        write(filepath, collect(model), overwrite)
 
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
@@ -128,7 +151,8 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
 
     Weights are found by their names; if none of these fit, because layers that were given no name
     got other numbers, by their order.  The state of the optimizer is loaded if the model is
-    compiled with one of the same kind.  A file of another program is read, too, if its names fit.
+    compiled with one of the same kind.  A file of another program is read, too, if its names fit;
+    so is one of Keras, ``.weights.h5``, whose names follow from the layers.
 
     Parameters
     ----------
@@ -158,7 +182,16 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     >>> np.array_equal(again.layers[0].kernel, model.layers[0].kernel)
     True
     """
+    if begins(filepath, HDF5):
+        from cgru.saving import keras
+
+        keras.load_weights(model, filepath, skip_mismatch)
+        return
     contents = read(filepath)
     rest = Rest.of(contents)
     restore(model, contents, skip_mismatch=skip_mismatch, new_optimizer=True)
     model.rest = rest
+
+
+def _name(filepath: Any) -> str:
+    return os.path.basename(os.fsdecode(filepath))
