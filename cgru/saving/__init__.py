@@ -1,4 +1,7 @@
-"""Models and weights in one safetensors file, which any safetensors reader can open."""
+"""Models and weights in one safetensors file, which any safetensors reader can open.
+
+`export_onnx` writes what other runtimes can run.
+"""
 
 from cgru.saving.custom import (
     custom_object_scope,
@@ -7,11 +10,13 @@ from cgru.saving.custom import (
 )
 from cgru.saving.errors import LoadError, MismatchError
 from cgru.saving.models import load_model, load_weights, save_model, save_weights
+from cgru.saving.onnx import export_onnx
 
 __all__ = [
     "LoadError",
     "MismatchError",
     "custom_object_scope",
+    "export_onnx",
     "get_custom_objects",
     "load_model",
     "load_weights",

@@ -53,17 +53,22 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
     """Write a file, in the place of an earlier one only when it is whole and on the disk."""
     from safetensors.numpy import save
 
+    metadata = {"format": "cgru"}
+    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
+    replace(filepath, save(contents.arrays, metadata), overwrite)
+
+
+def replace(filepath: Any, data: bytes, overwrite: bool = True) -> None:
+    """Write bytes to a file, in the place of an earlier one only when all are on the disk."""
     path = os.path.realpath(os.fspath(filepath))
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
     if os.path.isdir(path):
         raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
-    metadata = {"format": "cgru"}
-    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as stream:
-            stream.write(save(contents.arrays, metadata))
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)
