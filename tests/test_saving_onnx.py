@@ -186,9 +186,17 @@ def test_what_has_no_operators(path):
     with pytest.raises(ValueError, match="model: expected a Model, got <Dense"):
         export_onnx(layers.Dense(2), path)
     for unbuilt in (cgru.Sequential([layers.GRU(2)]), cgru.Sequential()):
-        with pytest.raises(ValueError, match="build it first"):
+        with pytest.raises(ValueError, match="has no shapes yet: build it"):
             export_onnx(unbuilt, path)
     assert not path.exists()
+
+
+def test_a_model_without_layers(path):
+    x = cgru.Input((None, 3), name="x")
+    export_onnx(cgru.Model(x, x), path)
+    given = np.ones((2, 5, 3), "f4")
+    (y,) = reference.ReferenceEvaluator(onnx.load(path)).run(None, {"x": given})
+    np.testing.assert_array_equal(y, given)
 
 
 def test_too_many_weights(path, monkeypatch):

@@ -51,6 +51,32 @@ def test_random_models(tmp_path_factory, case):
     compare(run, model, {model.input_names[0]: x})
 
 
+@random_models.settings(100)
+@hypothesis.given(random_models.stacks(noise=True))
+def test_random_models_step_by_step(tmp_path_factory, case):
+    shape, tokens, stack, seed = case
+    model = randomized(random_models.build(cgru, shape, tokens, stack), seed)
+    try:
+        run = session(model, tmp_path_factory.getbasetemp() / "m.onnx", stateful=True)
+    except ValueError as error:
+        if not str(error).startswith("stateful: "):
+            raise
+        hypothesis.reject()
+    x = random_models.inputs(np.random.default_rng(seed), shape, tokens)
+    name, *carried = run.get_inputs()
+    states = {item.name: np.zeros((len(x), item.shape[1]), "f4") for item in carried}
+    found = []
+    for step in range(x.shape[1]):
+        y, *new = run.run(None, {name.name: x[:, step : step + 1]} | states)
+        states = dict(zip(states, new, strict=True))
+        found.append(y)
+    wanted = model.predict_on_batch(x)
+    over_time = len(run.get_outputs()[0].shape) == 3
+    y = np.concatenate(found, axis=1) if over_time and wanted.shape[1] == x.shape[1] else found[-1]
+    scale = max(1.0, float(abs(wanted).max()))
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5 * scale)
+
+
 def stacked(dtype="float32"):
     x = cgru.Input((None, 3), dtype=dtype)
     make = {"dtype": dtype}
