@@ -168,12 +168,17 @@ class Own(layers.Dense):
     pass
 
 
+class OwnGRU(layers.GRU):
+    pass
+
+
 def test_what_has_no_operators(path):
     square = cgru.activations.Activation(np.square, lambda dy, x, y: dy * 2 * x, "square")
     sigmoid = cgru.activations.Activation(np.square, lambda dy, x, y: dy * 2 * x, "sigmoid")
     x = cgru.Input((None, 3))
     for layer, message in (
         (Own(2, name="mine"), "the layer mine is a Own, and only cgru's own"),
+        (layers.Bidirectional(OwnGRU(2, name="r")), "the layer forward_r is a OwnGRU"),
         (layers.Dense(2, square, name="d"), "the activation 'square' of d is a function"),
         (layers.GRU(2, square, name="g"), "the activation 'square' of g is a function"),
         (layers.GRU(2, recurrent_activation=sigmoid), "the activation 'sigmoid' of gru.* is"),

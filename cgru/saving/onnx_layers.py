@@ -18,7 +18,7 @@ from cgru.layers.pooling import padding_steps
 from cgru.layers.symbolic import Shape, is_several
 from cgru.saving import onnx_activations
 from cgru.saving.onnx_graph import Builder, Value
-from cgru.saving.onnx_recurrent import recurrent, reverse
+from cgru.saving.onnx_recurrent import not_ours, recurrent, reverse
 
 
 def run(g: Builder, model: Any, inputs: list[Value]) -> list[Value]:
@@ -51,10 +51,7 @@ def apply(g: Builder, layer: Any, x: Any, states: list[str] | None = None) -> li
         return run(g, layer, x if layer.takes_several else [x])
     operate: Any = TABLE.get(type(layer))
     if operate is None:
-        raise ValueError(
-            f"model: the layer {layer.name} is a {type(layer).__name__}, and only cgru's own "
-            "layers can be written in operators of ONNX"
-        )
+        raise not_ours(layer)
     if g.carries:
         _check_steps(layer, x if layer.takes_several else [x])
     g.scope = layer.name

@@ -51,7 +51,7 @@ def test_random_models(tmp_path_factory, case):
     compare(run, model, {model.input_names[0]: x})
 
 
-@random_models.settings(100)
+@random_models.settings(50)
 @hypothesis.given(random_models.stacks(noise=True))
 def test_random_models_step_by_step(tmp_path_factory, case):
     shape, tokens, stack, seed = case
