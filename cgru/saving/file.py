@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -59,11 +59,11 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
 
     metadata = {"format": "cgru"}
     metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
-    write_whole(filepath, lambda: save(contents.arrays, metadata), overwrite)
+    write_whole(filepath, save(contents.arrays, metadata), overwrite)
 
 
-def write_whole(filepath: Any, make: Callable[[], bytes], overwrite: bool = True) -> None:
-    """Write a file, in the place of an earlier one only when it is whole and on the disk."""
+def write_whole(filepath: Any, data: bytes, overwrite: bool = True) -> None:
+    """Write bytes to a file, in the place of an earlier one only when all are on the disk."""
     path = os.path.realpath(os.fsdecode(filepath))
     if not overwrite and os.path.exists(path):
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
@@ -72,7 +72,7 @@ def write_whole(filepath: Any, make: Callable[[], bytes], overwrite: bool = True
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as stream:
-            stream.write(make())
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
         with contextlib.suppress(FileNotFoundError):

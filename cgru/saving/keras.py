@@ -34,23 +34,17 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save a model as Keras does."""
     arrays = _arrays(model)
     config = export(model) | {"compile_config": compile_config(model)}
-    text = json.dumps(config)
-
-    def make() -> bytes:
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w") as archive:
-            archive.writestr(METADATA, json.dumps({"keras_version": KERAS_VERSION}))
-            archive.writestr(CONFIG, text)
-            archive.writestr(WEIGHTS, hdf5.write(arrays))
-        return stream.getvalue()
-
-    write_whole(filepath, make, overwrite)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(METADATA, json.dumps({"keras_version": KERAS_VERSION}))
+        archive.writestr(CONFIG, json.dumps(config))
+        archive.writestr(WEIGHTS, hdf5.write(arrays))
+    write_whole(filepath, stream.getvalue(), overwrite)
 
 
 def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save weights as Keras does."""
-    arrays = _arrays(model)
-    write_whole(filepath, lambda: hdf5.write(arrays), overwrite)
+    write_whole(filepath, hdf5.write(_arrays(model)), overwrite)
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:
@@ -91,7 +85,7 @@ def load_model(
     sequential, functional : type
         The classes of models.
     """
-    path = os.fspath(filepath)
+    path = os.fsdecode(filepath)
     config, content = _members(path)
     tree = hdf5.Tree(content, path)
     held = sum(array.size for array in tree.arrays.values())
@@ -120,7 +114,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     """Load weights in HDF5 into a model."""
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
-    path = os.fspath(filepath)
+    path = os.fsdecode(filepath)
     tree = hdf5.Tree(None, path)
     _restore(model, tree, hdf5.places(model), skip_mismatch, new_optimizer=True)
 
