@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,9 +64,14 @@ class Rest:
 
     def go_on(self, model: Any, epoch: int) -> None:
         """Restore it, if training goes on with the epoch that was to be the next."""
-        if (self.epoch, self.batch) == (epoch, 0):
+        if (self.epoch, self.batch) != (epoch, 0):
+            return
+        try:
             restore_layers(self.contents, model)
-            _random.set_state(self.contents.notes["training"]["source"])
+            with refusing("filepath: the random numbers that it holds are damaged"):
+                _random.set_state(self.contents.notes["training"]["source"])
+        except LoadError as error:  # layers without weights may be others than they were
+            warnings.warn(f"training goes on with other random numbers: {error}", stacklevel=4)
 
 
 def _layers(layer: Layer) -> Iterator[Layer]:
