@@ -686,7 +686,7 @@ def test_a_checkpoint_of_other_layers(tmp_path):
     other = cgru.Sequential([entry, *model.layers[:-1], layers.GaussianNoise(1), model.layers[-1]])
     other.compile("adam", "mse")
     other.load_weights(tmp_path / "weights")
-    x, y = np.zeros((4, 5, 2)), np.zeros(4)
+    x, y = (np.zeros((4, *shape[1:])) for shape in (other.input_shape, other.output_shape))
     source = cgru._random.get_state()
     other.fit(x, y, shuffle=False)  # from the beginning: nothing of that training matters
     assert cgru._random.get_state() == source

@@ -96,7 +96,10 @@ def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
 def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
     generators = {k: v for k, v in vars(layer).items() if isinstance(v, np.random.Generator)}
     if generators.keys() != saved["random"].keys():
-        raise LoadError(f"{layer.name} has random numbers {list(generators)}")
+        raise ValueError(
+            f"expected random numbers {list(generators)} of {layer.name}, got those of another "
+            "layer"
+        )
     for name, random in saved["random"].items():
         generators[name].bit_generator.state = random
     if hasattr(layer, "_state"):
