@@ -60,7 +60,7 @@ class Trainer(Graph):
         self._flat: FlatVector | None = None
         self._flat_version = -1
         self._known_shapes: dict[Any, Any] = {}
-        self.rest: Rest | None = None  # of a training, in the file that was loaded
+        self._rest: Rest | None = None  # of a training, in the file that was loaded
 
     def __getstate__(self) -> dict[str, Any]:
         # What was made for a version of the structure in one process means nothing in another.
@@ -440,8 +440,8 @@ class Trainer(Graph):
         )
         logs: Logs | None = None
         try:
-            if self.rest is not None:
-                rest, self.rest = self.rest, None
+            if self._rest is not None:
+                rest, self._rest = self._rest, None
                 rest.go_on(self, initial_epoch)
             loop.on_train_begin()
             # Callbacks may have training go on somewhere else: BackupAndRestore does.

@@ -184,6 +184,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state, _memory=Memory(), _grad=None)
+        self._value = self._value.copy()  # joblib may have mapped a file, read-only
 
     # Comparison is by element, as for arrays; a variable itself is told from others by identity.
     __hash__ = object.__hash__

@@ -679,6 +679,22 @@ def test_a_backup_needs_a_model_with_weights(tmp_path):
         model.fit([data()], callbacks=[callbacks.BackupAndRestore(tmp_path)])
 
 
+def test_a_checkpoint_of_other_layers(tmp_path):
+    model = make()
+    run(model, 2, callbacks.ModelCheckpoint(tmp_path / "weights", save_weights_only=True))
+    entry = cgru.Input(batch_shape=model.input_shape)
+    other = cgru.Sequential([entry, *model.layers[:-1], layers.GaussianNoise(1), model.layers[-1]])
+    other.compile("adam", "mse")
+    other.load_weights(tmp_path / "weights")
+    x, y = (np.zeros((4, *shape[1:])) for shape in (other.input_shape, other.output_shape))
+    source = cgru._random.get_state()
+    other.fit(x, y, shuffle=False)  # from the beginning: nothing of that training matters
+    assert cgru._random.get_state() == source
+    other.load_weights(tmp_path / "weights")
+    with pytest.warns(UserWarning, match="goes on with other random numbers: filepath: .*not fit"):
+        other.fit(x, y, epochs=3, initial_epoch=2)
+
+
 @pytest.mark.parametrize("kind", kills.KINDS)
 def test_a_run_that_is_killed_ends_as_if_it_had_not_been(kind):
     number = int(os.environ.get("CGRU_KILLS", "5"))

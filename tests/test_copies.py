@@ -217,3 +217,11 @@ with open(sys.argv[1], "wb") as stream:
         pickle.loads(path.read_bytes()).get_weights(), model.get_weights(), strict=True
     ):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_what_joblib_maps_into_memory_can_be_trained(tmp_path):
+    joblib = pytest.importorskip("joblib")
+    model = compiled(sequential)
+    train(model)
+    joblib.dump(model, tmp_path / "model")
+    assert_goes_on_alike(model, joblib.load(tmp_path / "model", mmap_mode="r"))

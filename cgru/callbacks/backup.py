@@ -26,7 +26,8 @@ class BackupAndRestore(Callback):
     stateful layers, the place in the epoch and the history are all those of the moment.  What is
     outside of the model is not saved: what other callbacks count, what draws from `random` and
     `numpy.random`, and the place in an iterable that goes on from epoch to epoch, with
-    `steps_per_epoch`.
+    `steps_per_epoch`.  A backup with weights that are not finite, of a training that diverged, is
+    refused with a `cgru.saving.LoadError`.
 
     Parameters
     ----------

@@ -320,6 +320,11 @@ class Optimizer(Configurable):
 
     # ---- The state ----
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        # joblib may have mapped a file, read-only.
+        self.state = {name: array.copy() for name, array in self.state.items()}
+
     def get_state(self) -> dict[str, np.ndarray]:
         """Copies of all that steps depend on besides the weights: for going on later.
 

@@ -75,7 +75,9 @@ def load_model(
 ) -> Any:
     """The model that `save_model` saved, or that Keras 3 saved in a ``.keras`` file.
 
-    Nothing in the file is run: it names classes of cgru and those in `custom_objects`.
+    Nothing in the file is run: it names classes of cgru and those in `custom_objects`.  Whatever
+    is in it, it is loaded, or refused with a `LoadError` before much memory is taken.  NaN and
+    infinity are refused, too: nothing can be predicted with them, nor trained.
 
     Parameters
     ----------
@@ -118,7 +120,7 @@ def load_model(
             model.compile(**settings)
         rest = Rest.of(contents)
         restore(model, contents)
-        model.rest = rest
+        model._rest = rest
     return model
 
 
@@ -190,7 +192,7 @@ def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None
     contents = read(filepath)
     rest = Rest.of(contents)
     restore(model, contents, skip_mismatch=skip_mismatch, new_optimizer=True)
-    model.rest = rest
+    model._rest = rest
 
 
 def _name(filepath: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -63,9 +64,14 @@ class Rest:
 
     def go_on(self, model: Any, epoch: int) -> None:
         """Restore it, if training goes on with the epoch that was to be the next."""
-        if (self.epoch, self.batch) == (epoch, 0):
+        if (self.epoch, self.batch) != (epoch, 0):
+            return
+        try:
             restore_layers(self.contents, model)
-            _random.set_state(self.contents.notes["training"]["source"])
+            with refusing("filepath: the random numbers that it holds are damaged"):
+                _random.set_state(self.contents.notes["training"]["source"])
+        except LoadError as error:  # layers without weights may be others than they were
+            warnings.warn(f"training goes on with other random numbers: {error}", stacklevel=4)
 
 
 def _layers(layer: Layer) -> Iterator[Layer]:
@@ -90,7 +96,10 @@ def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
 def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
     generators = {k: v for k, v in vars(layer).items() if isinstance(v, np.random.Generator)}
     if generators.keys() != saved["random"].keys():
-        raise LoadError(f"{layer.name} has random numbers {list(generators)}")
+        raise ValueError(
+            f"expected random numbers {list(generators)} of {layer.name}, got those of another "
+            "layer"
+        )
     for name, random in saved["random"].items():
         generators[name].bit_generator.state = random
     if hasattr(layer, "_state"):
