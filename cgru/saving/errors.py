@@ -107,4 +107,5 @@ def building(path: Any) -> Iterator[None]:
     except (LoadError, ImportError):
         raise
     except Exception as error:
-        raise LoadError(f"filepath: {path} holds no model that can be made: {error!r}") from error
+        text = f"{error!r}"[:1000]  # a file may make it as long as it likes
+        raise LoadError(f"filepath: {path} holds no model that can be made: {text}") from error
