@@ -39,7 +39,8 @@ def refusing(subject: str) -> Iterator[None]:
         raise
     except Exception as error:
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        raise LoadError(f"{subject}: {kind}{error}") from error
+        text = str(error)[:1000]  # a file may make it as long as it likes
+        raise LoadError(f"{subject}: {kind}{text}") from error
 
 
 class MismatchError(LoadError):

@@ -31,7 +31,7 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adadelta": (("square", "step_square"),),
     "Lion": (("m",),),
 }
-MAX_OBJECTS, MAX_DEPTH = 100_000, 50
+MAX_OBJECTS, MAX_DEPTH = 10_000, 50
 
 
 def class_name(layer: Any) -> str:
