@@ -28,7 +28,7 @@ def from_torch(source: Any, model: Any = None, *, names: Names | None = None) ->
         A module; its state dict; or a safetensors file of that.
     model : Model, optional
         Takes the weights.  Without it the model is made, which needs a module whose structure is
-        known: `Linear`, `Embedding`, `GRU`, `LSTM`, `RNN`, `LayerNorm`, `Dropout`, a simple
+        known: `Linear`, `Embedding`, `GRU`, `LayerNorm`, `Dropout`, a simple
         activation, or a `Sequential` of them.
     names : dict, optional
         For prefixes of the names in `source`, the name of the layer of `model`; a list of them for
