@@ -11,6 +11,9 @@ Examples
 (100, 1)
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from cgru import (
     activations,
     callbacks,
@@ -25,8 +28,6 @@ from cgru import (
     optimizers,
     regularizers,
     saving,
-    streaming,
-    testing,
     utils,
 )
 from cgru.config import get_num_threads, set_num_threads, show_config
@@ -39,6 +40,9 @@ from cgru.optimizers import Optimizer
 from cgru.regularizers import Regularizer
 from cgru.saving import load_model
 from cgru.variables import Variable
+
+if TYPE_CHECKING:
+    from cgru import streaming, testing
 
 __version__ = "0.4.0"
 
@@ -74,3 +78,10 @@ __all__ = [
     "testing",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Modules that few programs use are imported when they are."""
+    if name in ("streaming", "testing"):
+        return importlib.import_module(f"cgru.{name}")
+    raise AttributeError(f"module {__name__} has no attribute {name}")
