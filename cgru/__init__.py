@@ -11,9 +11,6 @@ Examples
 (100, 1)
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
 from cgru import (
     activations,
     callbacks,
@@ -28,6 +25,8 @@ from cgru import (
     optimizers,
     regularizers,
     saving,
+    streaming,
+    testing,
     utils,
 )
 from cgru.config import get_num_threads, set_num_threads, show_config
@@ -40,9 +39,6 @@ from cgru.optimizers import Optimizer
 from cgru.regularizers import Regularizer
 from cgru.saving import load_model
 from cgru.variables import Variable
-
-if TYPE_CHECKING:
-    from cgru import streaming, testing
 
 __version__ = "0.4.0"
 
@@ -78,10 +74,3 @@ __all__ = [
     "testing",
     "utils",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """Modules that few programs use are imported when they are."""
-    if name in ("streaming", "testing"):
-        return importlib.import_module(f"cgru.{name}")
-    raise AttributeError(f"module {__name__} has no attribute {name}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from cgru import _configs, saving
 from cgru.layers import graph
@@ -15,11 +15,9 @@ from cgru.layers.symbolic import Input, Shape, SymbolicTensor, is_several
 from cgru.saving import load_model as load_model
 from cgru.saving import save_model as save_model
 from cgru.saving.errors import LoadError, refusing
+from cgru.streaming import Stream
 from cgru.summary import lines
 from cgru.training import Trainer
-
-if TYPE_CHECKING:
-    from cgru.streaming import Stream
 
 M = TypeVar("M", bound="Model")
 
@@ -208,8 +206,6 @@ class Model(Trainer):
         >>> model.stream().step(np.zeros((1, 3))).shape
         (1, 4)
         """
-        from cgru.streaming import Stream
-
         return Stream(self, batch_size)
 
     # ---- Looking at it ----

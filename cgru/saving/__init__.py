@@ -4,8 +4,6 @@ Files of Keras are read and written by their suffixes; `from_torch` and `to_torc
 with PyTorch; `export_onnx` writes what other runtimes can run.
 """
 
-from typing import TYPE_CHECKING, Any
-
 from cgru.saving.custom import (
     custom_object_scope,
     get_custom_objects,
@@ -14,9 +12,7 @@ from cgru.saving.custom import (
 from cgru.saving.errors import LoadError, MismatchError
 from cgru.saving.models import load_model, load_weights, save_model, save_weights
 from cgru.saving.onnx import export_onnx
-
-if TYPE_CHECKING:
-    from cgru.saving.torch import from_torch, to_torch
+from cgru.saving.torch import from_torch, to_torch
 
 __all__ = [
     "LoadError",
@@ -32,12 +28,3 @@ __all__ = [
     "save_weights",
     "to_torch",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """What few programs use is imported when it is."""
-    if name in ("from_torch", "to_torch"):
-        from cgru.saving import torch
-
-        return getattr(torch, name)
-    raise AttributeError(f"module {__name__} has no attribute {name}")
