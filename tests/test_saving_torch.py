@@ -1,4 +1,4 @@
-"""Weights of PyTorch, without PyTorch: what it computed is in golden/torch."""
+"""Weights of PyTorch, without PyTorch: what it computed is in golden/torch_files."""
 
 import pickle
 import subprocess
@@ -13,7 +13,7 @@ import cgru
 from cgru import layers
 from cgru.saving import LoadError, MismatchError, from_torch, to_torch
 
-FOLDER = Path(__file__).parent / "golden" / "torch"
+FOLDER = Path(__file__).parent / "golden" / "torch_files"
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 RECURRENT = {"gru": layers.GRU}
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-FOLDER = Path(__file__).with_name("torch")
+FOLDER = Path(__file__).with_name("torch_files")
 B, T, I, H = 3, 6, 4, 5
 
 
