@@ -261,3 +261,14 @@ def test_without_h5py(monkeypatch, tmp_path):
     with pytest.raises(ImportError, match="cgru\\[keras\\]"):
         model.save(tmp_path / "m.keras")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_order_that_is_not_known_is_refused(tmp_path):
+    words = cgru.Input((None,), dtype="int32")
+    inner = cgru.Model(words, cgru.layers.Embedding(5, 3, mask_zero=True)(words), name="inner")
+    x = cgru.Input((None,), dtype="int32")
+    model = cgru.Model(x, cgru.layers.Add()([cgru.layers.GRU(2)(inner(x)) for _ in range(2)]))
+    for path, save in (("m.keras", model.save), ("m.weights.h5", model.save_weights)):
+        with pytest.raises(ValueError, match="inner"):
+            save(tmp_path / path)
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cgru.layers.graph import Graph
+
 # Those whose call takes the mask as an argument, beside recurrent layers and models.
 READS_MASK = ("BatchNormalization", "GlobalAveragePooling1D", "Softmax", "TimeDistributed")
 
@@ -41,11 +43,22 @@ def in_order(model: Any) -> list[Any]:
     """The layers of a model in the order of Keras."""
     if hasattr(model, "_built_for"):  # a Sequential
         return list(model.layers)
+    hidden = [layer.name for layer in model.layers if isinstance(layer, Graph) and _masks(layer)]
+    if hidden and not model.is_chain:
+        raise ValueError(
+            f"{model.name}: files of Keras tell its layers by their order, which is not known "
+            f"where a mask is made inside a model that is a layer: {hidden}"
+        )
     nodes, _ = trace(model)
     inputs = model.layers[: len(model.inputs)]
     outputs = [nodes[place] for place in model.sinks]
     found = [layer for layer in sort(outputs) if not isinstance(layer, Function)]
     return [*(layer for layer in inputs if layer not in found), *found]
+
+
+def _masks(layer: Any) -> bool:
+    """Whether a mask is made inside a layer."""
+    return layer.makes_mask or any(_masks(inner) for inner in layer.sublayers())
 
 
 def trace(model: Any) -> tuple[dict[int, Node], dict[int, Node | None]]:
