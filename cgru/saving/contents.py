@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru.saving.errors import LoadError, MismatchError, Problems, alike, refusing
+from cgru.saving.errors import LoadError, Problems, alike, fitting, refusing
 from cgru.saving.file import Contents
 
 
@@ -60,18 +60,7 @@ def restore(
             warnings.warn(f"the optimizer starts anew: {unlike}", stacklevel=3)
             state, unlike = None, Problems()
 
-    if problems and skip_mismatch:
-        warnings.warn(f"not loaded: {problems}", stacklevel=3)
-        own = {
-            name: variable
-            for name, variable in own.items()
-            if name in stored and alike(variable, stored[name])
-        }
-    elif problems or unlike:
-        problems.missing += unlike.missing
-        problems.unexpected += unlike.unexpected
-        problems.different += unlike.different
-        raise MismatchError(problems, model.name)
+    own = fitting(model, own, stored, problems, unlike, skip_mismatch)
     _check_finite({name: stored[name] for name in own})
     if state is not None:
         _check_finite(state, "optimizer/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -111,6 +112,41 @@ class Problems:
             )
             if names
         )
+
+
+def fitting(
+    model: Any,
+    own: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    problems: Problems,
+    unlike: Problems,
+    skip_mismatch: bool,
+) -> dict[str, Any]:
+    """Those of a model's own weights that are to be loaded.
+
+    Parameters
+    ----------
+    model : Model
+    own, stored : dict
+    problems, unlike : Problems
+        Of the weights, and of the optimizer's state.
+    skip_mismatch : bool
+        Whether to leave out, with a warning, weights that do not fit.
+
+    Raises
+    ------
+    MismatchError
+        That lists all problems, if any are left.
+    """
+    if problems and skip_mismatch:
+        warnings.warn(f"not loaded: {problems}", stacklevel=4)
+        return {name: v for name, v in own.items() if name in stored and alike(v, stored[name])}
+    if problems or unlike:
+        problems.missing += unlike.missing
+        problems.unexpected += unlike.unexpected
+        problems.different += unlike.different
+        raise MismatchError(problems, model.name)
+    return dict(own)
 
 
 def alike(a: Any, b: Any) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 
 from cgru import _room
 from cgru.saving import hdf5
-from cgru.saving.errors import LoadError, MismatchError, Problems, alike, refusing
+from cgru.saving.errors import LoadError, Problems, fitting, refusing
 from cgru.saving.file import write_whole
 from cgru.saving.keras_export import compile_config, export
 from cgru.saving.keras_import import Importer
@@ -175,14 +175,7 @@ def _restore(
         if unlike and (new_optimizer or skip_mismatch):
             warnings.warn(f"the optimizer starts anew: {unlike}", stacklevel=4)
             state, unlike = None, Problems()
-    if problems and skip_mismatch:
-        warnings.warn(f"not loaded: {problems}", stacklevel=4)
-        own = {p: value for p, value in own.items() if p in stored and alike(value, stored[p])}
-    elif problems or unlike:
-        problems.missing += unlike.missing
-        problems.unexpected += unlike.unexpected
-        problems.different += unlike.different
-        raise MismatchError(problems, model.name)
+    own = fitting(model, own, stored, problems, unlike, skip_mismatch)
     values = {place: tree.read(place) for place in [*own, *(state or ())]}
     if state:
         _set_state(model.optimizer, state, values, tree.path)

@@ -74,6 +74,7 @@ CASES = {
         "probability",
     ),
     "r2": ("R2Score", {}, "flat real", "real"),
+    "accuracy": ("Accuracy", {}, "label", "label"),
 }
 
 # Keras cannot weight these, or makes the weights integers.
