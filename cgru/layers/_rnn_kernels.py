@@ -32,7 +32,7 @@ def sequence(
     for place, state in enumerate(states):
         state[first] = 0 if start is None else start[place]
     h, c = states if len(states) == 2 else (states[0], None)
-    gates: np.ndarray | None = np.empty((time, batch, width), dtype)
+    gates = np.empty((time, batch, width), dtype)
     _kernels.rnn_forward(
         x, kernel._value, recurrent_kernel._value, bias, steps_mask, reverse, h, c, gates
     )
@@ -41,19 +41,21 @@ def sequence(
     if not needs_backward:
         return outputs, last, no_backward
 
+    used = False
+
     def backward(
         dh: np.ndarray | None,
         dlast: list[np.ndarray],
         needs_input_grad: bool,
         needs_start_grad: bool,
     ) -> tuple[np.ndarray | None, list[np.ndarray]]:
-        nonlocal gates
-        if gates is None:
+        nonlocal used
+        if used:
             raise RuntimeError(
                 f"{layer.name}: backward may be called once for each forward pass: it turns the "
                 "gates into their gradients in place"
             )
-        used, gates = gates, None
+        used = True
         weights = (kernel, recurrent_kernel, layer.bias)
         dx = np.empty_like(x) if needs_input_grad else None
         _kernels.rnn_backward(
@@ -64,7 +66,7 @@ def sequence(
             reverse,
             h,
             c,
-            used,
+            gates,
             None if dh is None else time_major(dh).astype(dtype, copy=False),
             dlast[0],
             None if c is None else dlast[1],
