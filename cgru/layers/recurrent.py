@@ -222,10 +222,11 @@ class Recurrent(Layer):
                 dh, dlast = doutput, [np.zeros_like(last[0])]
             else:
                 dlast = [doutput.astype(last[0].dtype)]
-            dlast += [np.zeros_like(state) for state in last[1:]]
-            for total, dstate in zip(dlast, dstates, strict=False):
+            for state in last[1:]:
+                dlast.append(np.zeros_like(state))
+            for place, dstate in enumerate(dstates):
                 if dstate is not None:
-                    total += dstate
+                    dlast[place] += dstate
             dx, dstart = sequence_backward(dh, dlast, needs_input_grad, needs_start_grad)
             if dx is not None and dropout_backward is not None:
                 dx = dropout_backward(dx)
