@@ -54,6 +54,34 @@ def gru_backward(
     dbias: Float,
     work: Float,
 ) -> None: ...
+def rnn_forward(
+    x: Float,
+    kernel: Float,
+    recurrent_kernel: Float,
+    bias: Float,
+    mask: Mask | None,
+    reverse: bool,
+    h: Float,
+    c: Float | None,
+    gates: Float,
+) -> None: ...
+def rnn_backward(
+    x: Float,
+    kernel: Float,
+    recurrent_kernel: Float,
+    mask: Mask | None,
+    reverse: bool,
+    h: Float,
+    c: Float | None,
+    gates: Float,
+    dy: Float | None,
+    dh: Float,
+    dc: Float | None,
+    dx: Float | None,
+    dkernel: Float | None,
+    drecurrent_kernel: Float | None,
+    dbias: Float | None,
+) -> None: ...
 def packed_gru_sizes(
     T: int, B: int, I: int, H: int, double: bool, keep: bool
 ) -> tuple[int, int, int]: ...

@@ -8,7 +8,8 @@ added to what their buffers hold; every other output is overwritten.
 
 A GRU runs in one of two ways.  `packed_gru_*` (reset_after=True) is the fast one: its weights are
 packed first, and products and gates are made together (csrc/packed_gru.h).  `gru_*` covers both
-variants with separate products and gate loops (csrc/gates.h).  The products are those of
+variants with separate products and gate loops (csrc/gates.h); so do `rnn_*` for the LSTM and the
+simple RNN.  The products are those of
 csrc/product.h, or BLAS, through SciPy, where `set_isa("blas")` asks for it.
 """
 import ctypes
@@ -96,6 +97,10 @@ cdef extern from "csrc/levels.h" nogil:
     void cho_update(bint is_double, ...)
     void cho_update_grad(bint is_double, ...)
     void cho_reset_grad(bint is_double, ...)
+    void lstm_gates(bint is_double, ...)
+    void lstm_gates_grad(bint is_double, ...)
+    void simple_gates(bint is_double, ...)
+    void simple_gates_grad(bint is_double, ...)
     void sum_rows(bint is_double, ...)
     void sigmoid_array(bint is_double, ...)
     void tanh_array(bint is_double, ...)
@@ -548,6 +553,136 @@ def gru_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel
         if dx_ != NULL:
             product(d, False, True, T * B, I, 2 * H, at(g, d, H), 4 * H, w, 3 * H, False, dx_, I)
             product(d, False, True, T * B, I, H, g, 4 * H, at(w, d, 2 * H), 3 * H, True, dx_, I)
+        cgru_restore_mode(mode)
+
+
+# ---- LSTM and simple RNN -------------------------------------------------------------------------
+
+def rnn_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
+                cnp.ndarray mask, bint reverse, cnp.ndarray h, cnp.ndarray c, cnp.ndarray gates):
+    """A whole sequence of an LSTM (gates in the order i, f, g, o) or, without c, of a simple RNN.
+
+    G is 4 for the LSTM and 1 for the simple RNN; arguments not listed here as in `gru_forward`.
+
+    Parameters
+    ----------
+    kernel : [I, GH]
+    recurrent_kernel : [H, GH]
+    bias : [GH]
+        Zeros for a layer without bias.
+    c : [T + 1, B, H], in and out, or None
+        The LSTM's cells, as the states.
+    gates : [T, B, GH], out
+    """
+    cdef int kind = real_kind("rnn_forward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t T = dim(x, 0), B = dim(x, 1), I = dim(x, 2), H = dim(h, 2)
+    cdef Py_ssize_t W = H if c is None else 4 * H
+    cdef Py_ssize_t s, t, before, after
+    cdef void *x_ = data("rnn_forward", "x", x, kind, 3, T, B, I)
+    cdef void *w = data("rnn_forward", "kernel", kernel, kind, 2, I, W)
+    cdef void *u = data("rnn_forward", "recurrent_kernel", recurrent_kernel, kind, 2, H, W)
+    cdef void *b = data("rnn_forward", "bias", bias, kind, 1, W)
+    cdef uint8_t *masks = <uint8_t *>data_or_null("rnn_forward", "mask", mask, cnp.NPY_UINT8, 2, T, B)
+    cdef void *states = data("rnn_forward", "h", h, kind, 3, T + 1, B, H)
+    cdef void *cells = data_or_null("rnn_forward", "c", c, kind, 3, T + 1, B, H)
+    cdef void *all_gates = data("rnn_forward", "gates", gates, kind, 3, T, B, W)
+    cdef uint8_t *m = NULL
+    cdef void *g
+    cdef void *old
+    cdef void *new
+    cdef unsigned long mode
+    check_dimensions("rnn_forward", T, B, I, H)
+    with nogil:
+        mode = cgru_flush_subnormals()
+        product(d, False, False, T * B, W, I, x_, I, w, W, False, all_gates, W)
+        for s in range(T):
+            t = T - 1 - s if reverse else s
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            before, after = before * B * H, after * B * H
+            g, old, new = at(all_gates, d, t * B * W), at(states, d, before), at(states, d, after)
+            if masks != NULL:
+                m = masks + t * B
+            product(d, False, False, B, W, H, old, H, u, W, True, g, W)
+            if cells == NULL:
+                simple_gates(d, B, H, b, m, old, g, new)
+            else:
+                lstm_gates(d, B, H, b, m, old, at(cells, d, before), g, new, at(cells, d, after))
+        cgru_restore_mode(mode)
+
+
+def rnn_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
+                 cnp.ndarray mask, bint reverse, cnp.ndarray h, cnp.ndarray c, cnp.ndarray gates,
+                 cnp.ndarray dy, cnp.ndarray dh, cnp.ndarray dc, cnp.ndarray dx,
+                 cnp.ndarray dkernel, cnp.ndarray drecurrent_kernel, cnp.ndarray dbias):
+    """The gradients of `rnn_forward`; arguments not listed here as there and in `gru_backward`.
+
+    Parameters
+    ----------
+    gates : [T, B, GH], in and out
+        As `rnn_forward` left them; they become their own gradients, so a second call with the
+        same buffer is an error that cannot be seen.
+    dh, dc : [B, H], in and out
+        In: gradients with respect to the last states (besides dy).  Out: to the initial ones.
+        dc is None where c is.
+    dkernel, drecurrent_kernel, dbias
+        Like the weights; added to.  Each may be None.
+    """
+    cdef int kind = real_kind("rnn_backward", x)
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef Py_ssize_t T = dim(x, 0), B = dim(x, 1), I = dim(x, 2), H = dim(h, 2)
+    cdef Py_ssize_t W = H if c is None else 4 * H
+    cdef Py_ssize_t s, t, before, after
+    cdef void *x_ = data("rnn_backward", "x", x, kind, 3, T, B, I)
+    cdef void *w = data("rnn_backward", "kernel", kernel, kind, 2, I, W)
+    cdef void *u = data("rnn_backward", "recurrent_kernel", recurrent_kernel, kind, 2, H, W)
+    cdef uint8_t *masks = <uint8_t *>data_or_null("rnn_backward", "mask", mask, cnp.NPY_UINT8, 2, T, B)
+    cdef void *states = data("rnn_backward", "h", h, kind, 3, T + 1, B, H)
+    cdef void *cells = data_or_null("rnn_backward", "c", c, kind, 3, T + 1, B, H)
+    cdef void *all_gates = data("rnn_backward", "gates", gates, kind, 3, T, B, W)
+    cdef void *all_dy = data_or_null("rnn_backward", "dy", dy, kind, 3, T, B, H)
+    cdef void *carry = data("rnn_backward", "dh", dh, kind, 2, B, H)
+    cdef void *carry_c = data_or_null("rnn_backward", "dc", dc, kind, 2, B, H)
+    cdef void *dx_ = data_or_null("rnn_backward", "dx", dx, kind, 3, T, B, I)
+    cdef void *dw = data_or_null("rnn_backward", "dkernel", dkernel, kind, 2, I, W)
+    cdef void *du = data_or_null("rnn_backward", "drecurrent_kernel", drecurrent_kernel, kind, 2,
+                                 H, W)
+    cdef void *db = data_or_null("rnn_backward", "dbias", dbias, kind, 1, W)
+    cdef uint8_t *m = NULL
+    cdef void *dy_ = NULL
+    cdef void *g
+    cdef unsigned long mode
+    require((cells == NULL) == (carry_c == NULL), "rnn_backward: dc: expected along with c")
+    check_dimensions("rnn_backward", T, B, I, H)
+    with nogil:
+        mode = cgru_flush_subnormals()
+        for s in range(T):
+            t = s if reverse else T - 1 - s
+            before, after = (t + 1, t) if reverse else (t, t + 1)
+            before, after = before * B * H, after * B * H
+            g = at(all_gates, d, t * B * W)
+            if masks != NULL:
+                m = masks + t * B
+            if all_dy != NULL:
+                dy_ = at(all_dy, d, t * B * H)
+            if cells == NULL:
+                simple_gates_grad(d, B, H, m, dy_, g, carry)
+            else:
+                lstm_gates_grad(d, B, H, m, at(cells, d, before), at(cells, d, after), dy_, g,
+                                carry, carry_c)
+            product(d, False, True, B, H, W, g, W, u, W, True, carry, H)
+
+        # The weights, each as one product over all steps and sequences.
+        g = all_gates
+        if du != NULL:
+            product(d, True, False, H, W, T * B, at(states, d, B * H if reverse else 0), H, g, W,
+                    True, du, W)
+        if dw != NULL:
+            product(d, True, False, I, W, T * B, x_, I, g, W, True, dw, W)
+        if db != NULL:
+            sum_rows(d, T * B, W, g, W, db)
+        if dx_ != NULL:
+            product(d, False, True, T * B, I, W, g, W, w, W, False, dx_, I)
         cgru_restore_mode(mode)
 
 

@@ -318,6 +318,109 @@ def test_gru_kernels_refuse_shapes_that_do_not_agree(rng, kind, reset_after):
         case.backward()
 
 
+class RNNSequence:
+    """Inputs of a random sequence of an LSTM (4 gates) or a simple RNN (1)."""
+
+    def __init__(self, rng, shape, gates, reverse=False, mask="no mask", dtype="f8"):
+        B, T, I, H = shape
+        draw = lambda *size: (rng.standard_normal(size) * 0.7).astype(dtype)  # noqa: E731
+        count = 2 if gates == 4 else 1
+        self.x, self.start = draw(T, B, I), [draw(B, H) for _ in range(count)]
+        self.weights = [
+            draw(I, gates * H),
+            (draw(H, gates * H) / H**0.5).astype(dtype),
+            draw(gates * H),
+        ]
+        self.reverse, self.mask = reverse, Sequence(rng, shape, mask=mask).mask
+        self.dy, self.dlast = draw(T, B, H), [draw(B, H) for _ in range(count)]
+
+    def forward(self):
+        """States [T, B, H] in time order, the last states, and the buffers."""
+        T, B, H = self.dy.shape
+        buffers = [np.full((T + 1, B, H), np.nan, self.x.dtype) for _ in self.start]
+        for buffer, start in zip(buffers, self.start, strict=True):
+            buffer[T if self.reverse else 0] = start
+        h, c = (*buffers, None)[:2]
+        gates = np.full((T, B, self.weights[0].shape[1]), np.nan, self.x.dtype)
+        _kernels.rnn_forward(self.x, *self.weights, self.mask, self.reverse, h, c, gates)
+        states = h[:-1] if self.reverse else h[1:]
+        return states, [b[0 if self.reverse else T] for b in buffers], (h, c, gates)
+
+    def backward(self, input_grad=True, trainable=True):
+        """Gradients of x, the weights and the initial states."""
+        _, _, buffers = self.forward()
+        dx = np.full_like(self.x, np.nan) if input_grad else None
+        dstates = [d.copy() for d in self.dlast]
+        sums = [np.ones_like(w) if trainable else None for w in self.weights]
+        kernel, recurrent, _ = self.weights
+        _kernels.rnn_backward(
+            self.x, kernel, recurrent, self.mask, self.reverse, *buffers, self.dy,
+            *(*dstates, None)[:2], dx, *sums,
+        )  # fmt: skip
+        return dx, *(None if s is None else s - 1 for s in sums), *dstates
+
+    def loss(self):
+        states, last, _ = self.forward()
+        pairs = zip(last, self.dlast, strict=True)
+        return float((states * self.dy).sum() + sum((a * d).sum() for a, d in pairs))
+
+    def twin(self):
+        args = (*self.weights, self.mask, self.reverse)
+        steps, last = twin.rnn_forward(self.x, self.start, *args)
+        states = np.array([steps[t][-1][0] for t in range(len(self.x))])
+        return states, last, twin.rnn_backward(self.x, steps, *args, self.dy, self.dlast)
+
+
+RNNS = pytest.mark.parametrize("gates", [4, 1], ids=["LSTM", "simple RNN"])
+
+
+@RNNS
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_rnn_agrees_with_its_twin(isa, rng, shape, gates):
+    for reverse, mask in itertools.product([False, True], MASKS):
+        for dtype, tolerance in (("f8", 1e-12), ("f4", 3e-5)):
+            case = RNNSequence(rng, shape, gates, reverse, mask, dtype)
+            states, last, _ = case.forward()
+            expected, twin_last, gradients = case.twin()
+            for got, wanted in zip(
+                (states, *last, *case.backward()), (expected, *twin_last, *gradients), strict=True
+            ):
+                assert got.dtype == dtype
+                scale = max(1, abs(wanted).max())
+                np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * scale)
+
+
+@RNNS
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_rnn_agrees_with_finite_differences(rng, shape, gates):
+    for reverse, mask in itertools.product([False, True], MASKS):
+        case = RNNSequence(rng, shape, gates, reverse, mask)
+        inputs = (case.x, *case.weights, *case.start)
+        for array, gradient in zip(inputs, case.backward(), strict=True):
+            check_gradient(case.loss, array, gradient, rng)
+
+
+@RNNS
+def test_rnn_backward_skips_what_nobody_asks_for(rng, gates):
+    case = RNNSequence(rng, (3, 4, 2, 5), gates)
+    full, less = case.backward(), case.backward(input_grad=False, trainable=False)
+    assert less[:4] == (None,) * 4
+    for got, wanted in zip(less[4:], full[4:], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@RNNS
+def test_rnn_kernels_refuse_shapes_that_do_not_agree(rng, gates):
+    case = RNNSequence(rng, (3, 4, 2, 5), gates)
+    case.dy = case.dy[:3]
+    with pytest.raises(ValueError, match="shapes do not agree"):
+        case.backward()
+    case = RNNSequence(rng, (3, 4, 2, 5), gates)
+    case.weights[1] = np.ones((5, 14))
+    with pytest.raises(ValueError, match="shapes do not agree"):
+        case.forward()
+
+
 # B, T, I, H: row tiles, panels and slices of every kind, cut short and not; weights that the L1
 # cache holds, where a step is one piece, and weights that it does not.
 PACKED_SHAPES = [

@@ -41,6 +41,10 @@ CASES = {
         )
         for mode in ("concat", "sum", "mul", "ave", None)
         for sequences, state in ((False, False), (True, True))
+    ]
+    + [
+        ({"layer": layers.LSTM(2, return_sequences=True, return_state=True)}, SEQUENCES),
+        ({"layer": layers.SimpleRNN(2)}, SEQUENCES),
     ],
     "Concatenate": [
         ({}, [SEQUENCES, (None, None, 2)]),
@@ -105,6 +109,34 @@ CASES = {
             {"units": 2, "activity_regularizer": "l2", "recurrent_activation": "hard_sigmoid"},
             SEQUENCES,
         ),
+    ],
+    "LSTM": [
+        ({"units": 2}, SEQUENCES),
+        (
+            {"units": 2, "return_sequences": True, "return_state": True, "go_backwards": True},
+            SEQUENCES,
+        ),
+        ({"units": 2, "use_bias": False, "return_sequences": True}, SEQUENCES),
+        ({"units": 2, "unit_forget_bias": False, "stateful": True}, SEQUENCES),
+        ({"units": 2, "dropout": 0.3, "recurrent_dropout": 0.3, "seed": 4}, SEQUENCES),
+        ({"units": 2, "zero_output_for_mask": True, "return_sequences": True}, SEQUENCES),
+        (
+            {"units": 2, "activation": "softsign", "recurrent_activation": "hard_sigmoid"},
+            SEQUENCES,
+        ),
+        ({"units": 2, "activity_regularizer": "l2", "return_state": True}, SEQUENCES),
+    ],
+    "SimpleRNN": [
+        ({"units": 2}, SEQUENCES),
+        (
+            {"units": 2, "return_sequences": True, "return_state": True, "go_backwards": True},
+            SEQUENCES,
+        ),
+        ({"units": 2, "use_bias": False, "return_sequences": True}, SEQUENCES),
+        ({"units": 2, "dropout": 0.3, "recurrent_dropout": 0.3, "seed": 4}, SEQUENCES),
+        ({"units": 2, "zero_output_for_mask": True, "return_sequences": True}, SEQUENCES),
+        ({"units": 2, "activation": "softsign", "stateful": True}, SEQUENCES),
+        ({"units": 2, "activity_regularizer": "l2"}, SEQUENCES),
     ],
     "GaussianDropout": [({"rate": 0.4}, SEQUENCES), ({"rate": 0.4, "seed": 3}, (None, 3))],
     "GaussianNoise": [({"stddev": 0.4}, SEQUENCES), ({"stddev": 0.4, "seed": 3}, (None, 3))],

@@ -23,7 +23,8 @@ ORDER = [
     ["initializers", "regularizers", "constraints"],
     ["layers.symbolic"],
     ["layers.base", "layers._layout"],
-    ["layers._gru_kernels", "layers._gru_steps"],
+    ["layers.recurrent"],
+    ["layers._gru_kernels", "layers._rnn_kernels", "layers._steps"],
     ["layers.reshaping"],
     ["layers.pooling"],
     [
@@ -35,7 +36,9 @@ ORDER = [
     ],
     [
         "layers.core",
-        "layers.recurrent",
+        "layers.gru",
+        "layers.lstm",
+        "layers.simple_rnn",
         "layers.regularization",
         "layers.input",
         "layers.graph",

@@ -60,6 +60,50 @@ def gru_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dh, drop=
     return dx, dh, dW, dU, db
 
 
+def rnn_forward(x, states, kernel, recurrent, bias, mask, reverse):
+    """Steps and last states of an LSTM from states [h, c] or of a simple RNN from [h]."""
+    steps = {}
+    for t in range(len(x))[:: -1 if reverse else 1]:
+        a = x[t] @ kernel + states[0] @ recurrent + bias
+        if len(states) == 1:
+            gates, new = None, [np.tanh(a)]
+        else:
+            i, f, g, o = np.split(a, 4, axis=1)
+            i, f, g, o = gates = sigmoid(i), sigmoid(f), np.tanh(g), sigmoid(o)
+            c = f * states[1] + i * g
+            new = [o * np.tanh(c), c]
+        if mask is not None:
+            keep = mask[t][:, None] != 0
+            new = [np.where(keep, *pair) for pair in zip(new, states, strict=True)]
+        steps[t] = (states, gates, new)
+        states = new
+    return steps, states
+
+
+def rnn_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dstates):
+    """Gradients of x, kernel, recurrent kernel, bias and the initial states."""
+    dx, dW, dU, db = (np.zeros_like(a) for a in (x, kernel, recurrent, bias))
+    for t in range(len(x))[:: 1 if reverse else -1]:
+        old, gates, new = steps[t]
+        keep = np.ones((len(x[t]), 1)) if mask is None else (mask[t][:, None] != 0) * 1.0
+        dh = dstates[0] + dy[t]
+        if gates is None:
+            da = dh * keep * (1 - new[0] ** 2)
+            rest = []
+        else:
+            (i, f, g, o), shown = gates, np.tanh(new[1])
+            dc = (dstates[1] + dh * o * (1 - shown**2)) * keep
+            di, df, dg = dc * g * i * (1 - i), dc * old[1] * f * (1 - f), dc * i * (1 - g**2)
+            da = np.hstack([di, df, dg, dh * keep * shown * o * (1 - o)])
+            rest = [dstates[1] * (1 - keep) + dc * f]
+        dx[t] = da @ kernel.T
+        dW += x[t].T @ da
+        dU += old[0].T @ da
+        db += da.sum(axis=0)
+        dstates = [dh * (1 - keep) + da @ recurrent.T, *rest]
+    return dx, dW, dU, db, *dstates
+
+
 def sgd(theta, grads, learning_rate, momentum=0.0, nesterov=False):
     v = np.zeros_like(theta)
     for g in grads:

@@ -11,6 +11,7 @@ static const LOOPS NAME(loops) = {
     NAME(adadelta), NAME(lion), NAME(blend),
     NAME(gru_gates), NAME(gru_gates_grad),
     NAME(cho_reset), NAME(cho_update), NAME(cho_update_grad), NAME(cho_reset_grad),
+    NAME(lstm_gates), NAME(lstm_gates_grad), NAME(simple_gates), NAME(simple_gates_grad),
     NAME(sigmoid_array), NAME(tanh_array), NAME(sum_rows), NAME(all_finite),
 };
 

@@ -1,9 +1,9 @@
-/* The gate loops of the plain GRU, whose products are separate calls.  Included once for each
- * element type and level; see types.h.
+/* The gate loops of the LSTM, the simple RNN and the plain GRU, whose products are separate calls.
+ * Included once for each element type and level; see types.h.
  *
- * Layout of `gates`, one row of four blocks of `units` per time step and sequence.  It holds first
- * the input projection, then the gate values, then (in the backward pass) their gradients, so that
- * one buffer serves them all:
+ * Layout of the GRU's `gates`, one row of four blocks of `units` per time step and sequence.  It
+ * holds first the input projection, then the gate values, then (in the backward pass) their
+ * gradients, so that one buffer serves them all:
  *
  *     block           0            1           2           3
  *     on entry        -            x W_z       x W_r       x W_n
@@ -20,14 +20,14 @@
 
 /* The start of a row's backward pass.  The loss's own gradient at this step's output joins what
  * comes back from later steps; a masked step passes that on and has no gradients itself. */
-static INLINE int NAME(begin_row_grad)(ptrdiff_t units, int kept, const REAL *dy, REAL *gates,
-                                       REAL *dh)
+static INLINE int NAME(begin_row_grad)(ptrdiff_t units, int blocks, int kept, const REAL *dy,
+                                       REAL *gates, REAL *dh)
 {
     if (dy)
         EACH_VECTOR(j, count, units)
             PUT(dh, AT(dh) + AT(dy));
     if (!kept)
-        memset(gates, 0, 4 * units * sizeof(REAL));
+        memset(gates, 0, blocks * units * sizeof(REAL));
     return kept;
 }
 
@@ -85,8 +85,8 @@ static void NAME(gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t 
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *gate_r = gate_z + units, *gate_u = gate_r + units;
         REAL *carry = dh + units * i;
-        if (!NAME(begin_row_grad)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n,
-                                  carry))
+        if (!NAME(begin_row_grad)(units, 4, !mask || mask[i], dy ? dy + units * i : NULL,
+                                  gate_n, carry))
             continue;
         EACH_VECTOR(j, count, units) {
             VEC n = AT(gate_n), z = AT(gate_z), r = AT(gate_r), u = AT(gate_u);
@@ -160,8 +160,8 @@ static void NAME(cho_update_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t
         const REAL *old = h_prev + units * i;
         REAL *gate_n = gates + 4 * units * i, *gate_z = gate_n + units;
         REAL *carry = dh + units * i;
-        if (!NAME(begin_row_grad)(units, !mask || mask[i], dy ? dy + units * i : NULL, gate_n,
-                                  carry))
+        if (!NAME(begin_row_grad)(units, 4, !mask || mask[i], dy ? dy + units * i : NULL,
+                                  gate_n, carry))
             continue;
         EACH_VECTOR(j, count, units) {
             const VEC n = AT(gate_n), z = AT(gate_z), d = AT(carry);
@@ -191,5 +191,109 @@ static void NAME(cho_reset_grad)(ptrdiff_t rows, ptrdiff_t units, const REAL *h_
             PUT(gate_r, dr);
             PUT(sum_r, AT(sum_r) + dr);
         }
+    }
+}
+
+/* ---- LSTM --------------------------------------------------------------------------------- */
+
+/* One step of `rows` sequences.  gates [rows][4 units]: on entry x W + h_prev U, on exit the gate
+ * values i, f, g, o (g is the candidate for the cell); bias [4 units]; mask [rows] or NULL: where
+ * it is 0 the states stay as they were; h_prev, c_prev, h, c [rows][units]. */
+static void NAME(lstm_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias,
+                             const uint8_t *mask, const REAL *h_prev, const REAL *c_prev,
+                             REAL *gates, REAL *h, REAL *c)
+{
+    const REAL *b_i = bias, *b_f = b_i + units, *b_g = b_f + units, *b_o = b_g + units;
+    for (ptrdiff_t row = 0; row < rows; ++row) {
+        REAL *gate_i = gates + 4 * units * row, *gate_f = gate_i + units;
+        REAL *gate_g = gate_f + units, *gate_o = gate_g + units;
+        const REAL *old_c = c_prev + units * row;
+        REAL *new_h = h + units * row, *new_c = c + units * row;
+        if (mask && !mask[row]) {
+            memcpy(new_h, h_prev + units * row, units * sizeof(REAL));
+            memcpy(new_c, old_c, units * sizeof(REAL));
+            continue;
+        }
+        EACH_VECTOR(j, count, units) {
+            VEC gate[] = {AT(gate_i) + AT(b_i), AT(gate_f) + AT(b_f), AT(gate_o) + AT(b_o)};
+            VEC g = AT(gate_g) + AT(b_g);
+            NAME(sigmoid)(2, gate);
+            NAME(sigmoid)(1, gate + 2);
+            NAME(tanh)(1, &g);
+            VEC cell = gate[1] * AT(old_c) + gate[0] * g;
+            PUT(new_c, cell);
+            NAME(tanh)(1, &cell);
+            PUT(new_h, gate[2] * cell);
+            PUT(gate_i, gate[0]);
+            PUT(gate_f, gate[1]);
+            PUT(gate_g, g);
+            PUT(gate_o, gate[2]);
+        }
+    }
+}
+
+/* The step's backward pass up to the product with U.  dy and mask as in gru_gates_grad; c: the cell
+ * after the step; dh, dc [rows][units]: on entry what comes back from the later steps, on exit what
+ * reaches h_prev and c_prev past the product; gates: values in, gradients out. */
+static void NAME(lstm_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,
+                                  const REAL *c_prev, const REAL *c, const REAL *dy, REAL *gates,
+                                  REAL *dh, REAL *dc)
+{
+    for (ptrdiff_t row = 0; row < rows; ++row) {
+        REAL *gate_i = gates + 4 * units * row, *gate_f = gate_i + units;
+        REAL *gate_g = gate_f + units, *gate_o = gate_g + units;
+        const REAL *old_c = c_prev + units * row, *new_c = c + units * row;
+        REAL *carry = dh + units * row, *carry_c = dc + units * row;
+        if (!NAME(begin_row_grad)(units, 4, !mask || mask[row], dy ? dy + units * row : NULL,
+                                  gate_i, carry))
+            continue;
+        EACH_VECTOR(j, count, units) {
+            const VEC i = AT(gate_i), f = AT(gate_f), g = AT(gate_g), o = AT(gate_o);
+            const VEC d = AT(carry);
+            VEC cell = AT(new_c);
+            NAME(tanh)(1, &cell);
+            const VEC dcell = AT(carry_c) + d * o * (1 - cell * cell);
+            PUT(gate_i, dcell * g * i * (1 - i));
+            PUT(gate_f, dcell * AT(old_c) * f * (1 - f));
+            PUT(gate_g, dcell * i * (1 - g * g));
+            PUT(gate_o, d * cell * o * (1 - o));
+            PUT(carry_c, dcell * f);
+        }
+        memset(carry, 0, units * sizeof(REAL));
+    }
+}
+
+/* ---- Simple RNN --------------------------------------------------------------------------- */
+
+/* One step: as lstm_gates, with gates [rows][units]: on exit the new state where not masked. */
+static void NAME(simple_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias,
+                               const uint8_t *mask, const REAL *h_prev, REAL *gates, REAL *h)
+{
+    for (ptrdiff_t row = 0; row < rows; ++row) {
+        REAL *gate = gates + units * row, *new = h + units * row;
+        if (mask && !mask[row]) {
+            memcpy(new, h_prev + units * row, units * sizeof(REAL));
+            continue;
+        }
+        EACH_VECTOR(j, count, units) {
+            VEC value = AT(gate) + AT(bias);
+            NAME(tanh)(1, &value);
+            PUT(gate, value);
+            PUT(new, value);
+        }
+    }
+}
+
+static void NAME(simple_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,
+                                    const REAL *dy, REAL *gates, REAL *dh)
+{
+    for (ptrdiff_t row = 0; row < rows; ++row) {
+        REAL *gate = gates + units * row, *carry = dh + units * row;
+        if (!NAME(begin_row_grad)(units, 1, !mask || mask[row], dy ? dy + units * row : NULL,
+                                  gate, carry))
+            continue;
+        EACH_VECTOR(j, count, units)
+            PUT(gate, AT(carry) * (1 - AT(gate) * AT(gate)));
+        memset(carry, 0, units * sizeof(REAL));
     }
 }

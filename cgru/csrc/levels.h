@@ -43,6 +43,15 @@
                             REAL *dbias);                                                        \
     void (*cho_reset_grad)(ptrdiff_t rows, ptrdiff_t units, const REAL *h_prev, const REAL *drh, \
                            REAL *gates, REAL *dh, REAL *dbias);                                  \
+    void (*lstm_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,   \
+                       const REAL *h_prev, const REAL *c_prev, REAL *gates, REAL *h, REAL *c);   \
+    void (*lstm_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                \
+                            const REAL *c_prev, const REAL *c, const REAL *dy, REAL *gates,      \
+                            REAL *dh, REAL *dc);                                                 \
+    void (*simple_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias,                      \
+                         const uint8_t *mask, const REAL *h_prev, REAL *gates, REAL *h);         \
+    void (*simple_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,              \
+                              const REAL *dy, REAL *gates, REAL *dh);                            \
     void (*sigmoid)(ptrdiff_t size, const REAL *x, REAL *y);                                     \
     void (*tanh)(ptrdiff_t size, const REAL *x, REAL *y);                                        \
     void (*sum_rows)(ptrdiff_t rows, ptrdiff_t columns, const REAL *x, ptrdiff_t step,           \
@@ -149,6 +158,10 @@ static const cgru_level *cgru_active = cgru_levels;
 #define cho_update(is_double, ...) CGRU_LOOP(is_double, cho_update, __VA_ARGS__)
 #define cho_update_grad(is_double, ...) CGRU_LOOP(is_double, cho_update_grad, __VA_ARGS__)
 #define cho_reset_grad(is_double, ...) CGRU_LOOP(is_double, cho_reset_grad, __VA_ARGS__)
+#define lstm_gates(is_double, ...) CGRU_LOOP(is_double, lstm_gates, __VA_ARGS__)
+#define lstm_gates_grad(is_double, ...) CGRU_LOOP(is_double, lstm_gates_grad, __VA_ARGS__)
+#define simple_gates(is_double, ...) CGRU_LOOP(is_double, simple_gates, __VA_ARGS__)
+#define simple_gates_grad(is_double, ...) CGRU_LOOP(is_double, simple_gates_grad, __VA_ARGS__)
 #define sum_rows(is_double, ...) CGRU_LOOP(is_double, sum_rows, __VA_ARGS__)
 #define sigmoid_array(is_double, ...) CGRU_LOOP(is_double, sigmoid, __VA_ARGS__)
 #define tanh_array(is_double, ...) CGRU_LOOP(is_double, tanh, __VA_ARGS__)

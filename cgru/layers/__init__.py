@@ -5,7 +5,9 @@ from cgru.layers.base import Layer
 from cgru.layers.convolution import Conv1D
 from cgru.layers.core import Activation, Dense, Identity
 from cgru.layers.embedding import Embedding, Masking
+from cgru.layers.gru import GRU
 from cgru.layers.input import InputLayer
+from cgru.layers.lstm import LSTM
 from cgru.layers.merging import (
     Add,
     Average,
@@ -38,7 +40,6 @@ from cgru.layers.pooling import (
     GlobalMaxPooling1D,
     MaxPooling1D,
 )
-from cgru.layers.recurrent import GRU
 from cgru.layers.regularization import (
     ActivityRegularization,
     AlphaDropout,
@@ -56,12 +57,14 @@ from cgru.layers.reshaping import (
     UpSampling1D,
     ZeroPadding1D,
 )
+from cgru.layers.simple_rnn import SimpleRNN
 from cgru.layers.symbolic import Input
 from cgru.layers.wrappers import Bidirectional, TimeDistributed
 
 __all__ = [
     "ELU",
     "GRU",
+    "LSTM",
     "Activation",
     "ActivityRegularization",
     "Add",
@@ -101,6 +104,7 @@ __all__ = [
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "SimpleRNN",
     "Softmax",
     "SpatialDropout1D",
     "Subtract",

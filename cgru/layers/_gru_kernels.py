@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,33 +11,35 @@ from cgru.layers._layout import time_major
 from cgru.layers.base import Backward, no_backward
 
 if TYPE_CHECKING:
-    from cgru.layers.recurrent import GRU
-
-# sequence(layer, x, start, mask, drop, needs_backward) -> states [batch, time, units] (None where
-# nobody asks for them), the last state [batch, units], and
-# backward(dh, dlast, needs_input_grad, needs_start_grad) -> dx, dstart.
-Sequence = Callable[..., tuple[np.ndarray | None, np.ndarray, Backward]]
+    from cgru.layers.gru import GRU
 
 
 def packed_sequence(
     layer: GRU,
     x: np.ndarray,
-    start: np.ndarray | None,
+    start: list[np.ndarray] | None,
     mask: np.ndarray | None,
     drop: np.ndarray | None,
     needs_backward: bool,
-) -> tuple[np.ndarray | None, np.ndarray, Backward]:
+) -> tuple[np.ndarray | None, tuple[np.ndarray], Backward]:
     """By the packed kernel: products and gates together, reset_after=True only."""
     reverse, sequences = layer.go_backwards, layer.return_sequences
     h, read, last, gates = layer._workspace.forward(
-        x, start, mask, drop, layer._variables, reverse, sequences, needs_backward
+        x,
+        None if start is None else start[0],
+        mask,
+        drop,
+        layer._variables,
+        reverse,
+        sequences,
+        needs_backward,
     )
     states = _states(h, reverse) if sequences else None
     if not needs_backward:
-        return states, last, no_backward
+        return states, (last,), no_backward
     return (
         states,
-        last.copy(),
+        (last.copy(),),
         _packed_backward(layer, x, start is None, mask, drop, h, read, gates),
     )
 
@@ -56,8 +57,11 @@ def _packed_backward(
     """The way back, in a function of its own: a prediction then makes nothing for it."""
 
     def backward(
-        dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool, needs_start_grad: bool
-    ) -> tuple[np.ndarray | None, np.ndarray]:
+        dh: np.ndarray | None,
+        dlast: list[np.ndarray],
+        needs_input_grad: bool,
+        needs_start_grad: bool,
+    ) -> tuple[np.ndarray | None, list[np.ndarray]]:
         nonlocal gates
         if gates is None:
             raise RuntimeError(
@@ -78,7 +82,7 @@ def _packed_backward(
             read,
             used,
             dh,
-            dlast,
+            dlast[0],
             needs_input_grad,
             needs_start_grad,
             not layer.trainable,
@@ -95,11 +99,11 @@ def _states(h: np.ndarray, reverse: bool) -> np.ndarray:
 def plain_sequence(
     layer: GRU,
     x: np.ndarray,
-    start: np.ndarray | None,
+    start: list[np.ndarray] | None,
     mask: np.ndarray | None,
     drop: np.ndarray | None,
     needs_backward: bool,
-) -> tuple[np.ndarray, np.ndarray, Backward]:
+) -> tuple[np.ndarray, tuple[np.ndarray], Backward]:
     """With separate products and gate loops, without dropout: both variants, and BLAS."""
     assert drop is None
     x = time_major(x)
@@ -111,7 +115,7 @@ def plain_sequence(
     bias = np.zeros(bias_shape, dtype) if layer.bias is None else layer.bias._value
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)
     h = np.empty((time + 1, batch, units), dtype)
-    h[first] = 0 if start is None else start
+    h[first] = 0 if start is None else start[0]
     gates = np.empty((time, batch, 4 * units), dtype)
     work = np.empty((batch + 2, 3 * units), dtype)
     _kernels.gru_forward(
@@ -129,8 +133,11 @@ def plain_sequence(
     used = False
 
     def backward(
-        dh: np.ndarray | None, dlast: np.ndarray, needs_input_grad: bool, needs_start_grad: bool
-    ) -> tuple[np.ndarray | None, np.ndarray]:
+        dh: np.ndarray | None,
+        dlast: list[np.ndarray],
+        needs_input_grad: bool,
+        needs_start_grad: bool,
+    ) -> tuple[np.ndarray | None, list[np.ndarray]]:
         nonlocal used
         if used:
             raise RuntimeError(
@@ -150,7 +157,7 @@ def plain_sequence(
             h,
             gates,
             None if dh is None else time_major(dh).astype(dtype, copy=False),
-            dlast,
+            dlast[0],
             dx,
             kernel.grad if layer.trainable else None,
             recurrent_kernel.grad if layer.trainable else None,
@@ -159,4 +166,4 @@ def plain_sequence(
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
-    return _states(h, reverse), h[end].copy(), backward
+    return _states(h, reverse), (h[end].copy(),), backward

@@ -82,14 +82,14 @@ def _layers(layer: Layer) -> Iterator[Layer]:
 
 def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
     """What a layer keeps from batch to batch besides weights: its random numbers and its state."""
-    state = getattr(layer, "_state", None)
+    states = getattr(layer, "_state", None) or ()
     return {
         "random": {
             name: value.bit_generator.state
             for name, value in vars(layer).items()
             if isinstance(value, np.random.Generator)
         },
-        "state": None if state is None else contents.add(f"{layer.name}/state", state),
+        "states": [contents.add(f"{layer.name}/state/{i}", state) for i, state in enumerate(states)],
     }
 
 
@@ -103,4 +103,4 @@ def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> N
     for name, random in saved["random"].items():
         generators[name].bit_generator.state = random
     if hasattr(layer, "_state"):
-        layer._state = None if saved["state"] is None else contents.arrays[saved["state"]]
+        layer._state = [contents.arrays[name] for name in saved["states"]] or None

@@ -53,14 +53,35 @@ CASES = {
         "",
     ),
     "time_distributed": ("TimeDistributed", {"layer": {}}, ""),
+    "lstm": ("LSTM", {}, "mask state"),
+    "lstm_plain": ("LSTM", {"use_bias": False}, ""),
+    "lstm_states": (
+        "LSTM",
+        {"return_sequences": True, "return_state": True, "go_backwards": True},
+        "mask state",
+    ),
+    "lstm_zero": ("LSTM", {"zero_output_for_mask": True, "return_sequences": True}, "mask"),
+    "lstm_steps": (
+        "LSTM",
+        {"activation": "softsign", "recurrent_activation": "hard_sigmoid", "return_state": True},
+        "mask state",
+    ),
+    "simple": ("SimpleRNN", {}, "mask state"),
+    "simple_plain": ("SimpleRNN", {"use_bias": False}, ""),
+    "simple_states": (
+        "SimpleRNN",
+        {"return_sequences": True, "return_state": True, "go_backwards": True},
+        "mask state",
+    ),
+    "simple_steps": ("SimpleRNN", {"activation": "relu", "return_sequences": True}, "mask state"),
 }
 
 
 def make(layers, kind, options):
     """The layer of a case, from `layers` of Keras or of cgru."""
     options = dict(options)
-    if kind == "GRU":
-        return layers.GRU(2, **options)
+    if kind in ("GRU", "LSTM", "SimpleRNN"):
+        return getattr(layers, kind)(2, **options)
     if kind == "TimeDistributed":
         return layers.TimeDistributed(layers.Dense(3, activation="tanh"))
     inner = layers.GRU(**({"units": 2} | options.pop("layer")))
@@ -79,7 +100,7 @@ def main():
         layer = make(keras.layers, kind, options)
         x = rng.standard_normal(SHAPE).astype("f4")
         mask = rng.random(SHAPE[:2]) < 0.6
-        count = 2 if "state2" in given else 1
+        count = 2 if "state2" in given or kind == "LSTM" else 1
         states = [rng.standard_normal((SHAPE[0], 2)).astype("f4") for _ in range(count)]
         layer.build(SHAPE)
         for weight in layer.weights:

@@ -70,6 +70,56 @@ def test_gru(rng, options, masked):
         agree(got.grad, wanted)
 
 
+@pytest.mark.parametrize("name", ["LSTM", "SimpleRNN"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_bias": False},
+        {"go_backwards": True, "return_sequences": True},
+        {"zero_output_for_mask": True, "return_sequences": True},
+        {"activation": "relu"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_other_recurrent_layers(rng, name, options, masked, dtype):
+    batch, time, features, units = 5, 9, 3, 7
+    ours, theirs = (
+        getattr(library, name)(units, return_state=True, **options)
+        for library in (layers, keras.layers)
+    )
+    ours = type(ours).from_config(ours.get_config() | {"dtype": dtype})
+    ours.build((None, None, features))
+    theirs.build((None, None, features))
+    weights = [(rng.standard_normal(w.shape) / 2).astype("f4") for w in ours.weights]
+    ours.set_weights(weights)
+    x = rng.standard_normal((batch, time, features)).astype("f4")
+    start = [rng.standard_normal((batch, units)).astype("f4") for _ in range(ours._states)]
+    mask = rng.integers(0, 2, (batch, time)).astype(bool) if masked else None
+    given = [state.astype(dtype) for state in start]
+    y, backward = ours.forward(x.astype(dtype), mask=mask, initial_state=given)
+    dy = [rng.standard_normal(part.shape).astype("f4") for part in y]
+
+    def objective(weights, x, start):
+        outputs, _ = theirs.stateless_call(
+            weights, non_trainable, x, initial_state=start, mask=mask
+        )
+        return sum((part * d).sum() for part, d in zip(outputs, dy, strict=True)), outputs
+
+    non_trainable = [v.value for v in theirs.non_trainable_variables]
+    gradient = jax.value_and_grad(objective, argnums=(0, 1, 2), has_aux=True)
+    (_, their_y), (dweights, their_dx, their_dstart) = gradient(weights, x, start)
+    dx, dstart = backward(tuple(d.astype(dtype) for d in dy))
+    agree(dx, their_dx)
+    for got, wanted in zip((*y, *dstart), (*their_y, *their_dstart), strict=True):
+        assert got.dtype == dtype
+        agree(got, wanted)
+    for got, wanted in zip(ours.weights, dweights, strict=True):
+        agree(got.grad, wanted)
+
+
 OPTIMIZERS = [
     ("Adam", {"learning_rate": 0.01}),
     ("Adam", {"learning_rate": 0.01, "amsgrad": True, "global_clipnorm": 0.1}),

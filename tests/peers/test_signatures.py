@@ -168,7 +168,8 @@ def test_default_names(name):
 
 PROMISED = {
     "layers": (
-        "GRU Dense Embedding Masking Bidirectional TimeDistributed Dropout SpatialDropout1D "
+        "GRU LSTM SimpleRNN Dense Embedding Masking Bidirectional TimeDistributed Dropout "
+        "SpatialDropout1D "
         "GaussianNoise LayerNormalization BatchNormalization Flatten Reshape Permute RepeatVector "
         "Activation ReLU LeakyReLU PReLU ELU Softmax GlobalAveragePooling1D GlobalMaxPooling1D "
         "AveragePooling1D MaxPooling1D Conv1D Rescaling Normalization ZeroPadding1D Cropping1D "

@@ -1,4 +1,4 @@
-"""Outputs and gradients agree with PyTorch's nn.GRU (which is reset_after=True)."""
+"""Outputs and gradients agree with PyTorch's nn.GRU (which is reset_after=True), LSTM and RNN."""
 
 import numpy as np
 import pytest
@@ -66,6 +66,50 @@ def test_gru(rng, shape, dtype, tolerance, use_bias, lengths):
     grads.set_weights([weight.grad for weight in layer.weights])
     for name, grad in to_torch(grads, names={"": grads.name}).items():
         agree(grad, getattr(peer, name).grad.numpy())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-10), ("float32", 1e-5)])
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize(("name", "theirs"), [("LSTM", "LSTM"), ("SimpleRNN", "RNN")])
+def test_other_recurrent_layers(rng, shape, dtype, tolerance, use_bias, name, theirs):
+    batch, time, features, units = shape
+    layer = getattr(layers, name)(
+        units, return_sequences=True, return_state=True, use_bias=use_bias, dtype=dtype,
+        bias_initializer="random_normal",
+    )  # fmt: skip
+    layer.build((None, None, features))
+    peer = getattr(torch.nn, theirs)(
+        features, units, bias=use_bias, batch_first=True, dtype=getattr(torch, dtype)
+    )
+    weights = [peer.weight_ih_l0, peer.weight_hh_l0, *([peer.bias_ih_l0] if use_bias else [])]
+    with torch.no_grad():
+        for weight, own in zip(weights, layer.weights, strict=True):
+            weight.copy_(torch.tensor(np.asarray(own).T.copy()))
+        if use_bias:
+            peer.bias_hh_l0.zero_()
+    x = rng.standard_normal((batch, time, features)).astype(dtype)
+    start = [rng.standard_normal((batch, units)).astype(dtype) for _ in range(layer._states)]
+    dy = rng.standard_normal((batch, time, units)).astype(dtype)
+    dlast = [rng.standard_normal((batch, units)).astype(dtype) for _ in start]
+    tx, tstart = torch.tensor(x), [torch.tensor(state[None]) for state in start]
+    for leaf in (tx, *tstart):
+        leaf.requires_grad_()
+    ty, tlast = peer(tx, tuple(tstart) if name == "LSTM" else tstart[0])
+    tlast = tlast if name == "LSTM" else (tlast,)
+    loss = (ty * torch.tensor(dy)).sum()
+    for last, d in zip(tlast, dlast, strict=True):
+        loss = loss + (last[0] * torch.tensor(d)).sum()
+    loss.backward()
+
+    (y, *last), backward = layer.forward(x, initial_state=start)
+    dx, dstart = backward((dy, *dlast))
+    ours = [y, *last, dx, *dstart, *(weight.grad.T for weight in layer.weights)]
+    peers = [ty.detach(), *(part.detach()[0] for part in tlast), tx.grad]
+    peers += [*(part.grad[0] for part in tstart), *(weight.grad for weight in weights)]
+    for got, wanted in zip(ours, peers, strict=True):
+        scale = max(1.0, float(abs(wanted).max()))
+        np.testing.assert_allclose(got, wanted.numpy(), rtol=0, atol=tolerance * scale)
 
 
 def test_a_model_follows_a_run_of_adam(rng):
