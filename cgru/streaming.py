@@ -15,7 +15,7 @@ from cgru.layers.base import Layer
 from cgru.layers.core import Dense
 from cgru.layers.graph import Graph
 from cgru.layers.normalization import BatchNormalization
-from cgru.layers.recurrent import GRU
+from cgru.layers.gru import GRU
 from cgru.layers.wrappers import TimeDistributed
 
 if TYPE_CHECKING:
@@ -262,8 +262,7 @@ class Stream:
         """The states of a layer, where they lie now."""
         if self._program is not None:
             return [self._program.states[list(self._carriers).index(name)][0]]
-        state = self._carriers[name]._state
-        return list(state) if isinstance(state, (list, tuple)) else [state]
+        return list(self._carriers[name]._state)
 
     def _each(self, x: Any, change: Callable[[Any], Any]) -> Any:
         """Each input changed, in the structure in which they came."""

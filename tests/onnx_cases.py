@@ -56,6 +56,16 @@ SINGLE = {
     "GlobalAveragePooling1D": [(ANY, {}), (ANY, {"keepdims": True})],
     "GlobalMaxPooling1D": [(ANY, {}), (ANY, {"keepdims": True})],
     "Identity": [(ANY, {})],
+    "LSTM": [
+        (ANY, {"units": 4} | more)
+        for more in (
+            {},
+            {"use_bias": False, "return_sequences": True},
+            {"go_backwards": True, "return_sequences": True, "return_state": True},
+            {"activation": "relu"},
+            {"recurrent_activation": "hard_sigmoid", "return_state": True},
+        )
+    ],
     "LayerNormalization": [
         (ANY, {}),
         (STEPS, {"axis": [1, 2]}),
@@ -80,6 +90,15 @@ SINGLE = {
     "RepeatVector": [(VECTORS, {"n": 3})],
     "Rescaling": [(ANY, {"scale": 2.0, "offset": 1.0})],
     "Reshape": [(STEPS, {"target_shape": (-1, 9)}), (ANY, {"target_shape": (-1, 1)})],
+    "SimpleRNN": [
+        (ANY, {"units": 4} | more)
+        for more in (
+            {},
+            {"use_bias": False, "go_backwards": True, "return_sequences": True},
+            {"activation": "relu"},
+            {"activation": "softsign", "return_sequences": True, "return_state": True},
+        )
+    ],
     "Softmax": [(ANY, {}), (ANY, {"axis": 1}), (ANY, {"axis": (1, 2)})],
     "SpatialDropout1D": [(ANY, {"rate": 0.5})],
     "UnitNormalization": [(ANY, {}), (ANY, {"axis": [1, 2]})],
@@ -172,6 +191,15 @@ def _encoder_decoder():
     return cgru.Model([a, b], {"decoded": decoded, "both": both, "encoded": y})
 
 
+def _cells():
+    a, b = cgru.Input(ANY, name="past"), cgru.Input(ANY, name="future")
+    _, *states = layers.LSTM(4, return_state=True)(layers.Masking()(a))
+    decoded = layers.LSTM(4, return_sequences=True)(b, initial_state=states)
+    simple = layers.SimpleRNN(4)(layers.Masking()(b), initial_state=states[1])
+    both = layers.Bidirectional(layers.LSTM(4, return_state=True))(b, initial_state=states * 2)
+    return cgru.Model([a, b], [decoded, simple, *both])
+
+
 def _explicit_mask():
     x, mask = cgru.Input(ANY, name="x"), cgru.Input((None,), name="mask")
     return cgru.Model([x, mask], layers.GRU(4)(x, mask=mask))
@@ -194,6 +222,7 @@ MODELS = {
     "Embedding_masked": _embedding(True),
     "nested": _nested,
     "encoder_decoder": _encoder_decoder,
+    "cells": _cells,
     "explicit_mask": _explicit_mask,
     "fixed": _fixed,
 }

@@ -15,7 +15,7 @@ from cgru.saving import LoadError, MismatchError, from_torch, to_torch
 
 FOLDER = Path(__file__).parent / "golden" / "torch_files"
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
-RECURRENT = {"gru": layers.GRU}
+RECURRENT = {"gru": layers.GRU, "lstm": layers.LSTM, "rnn": layers.SimpleRNN}
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +218,18 @@ def test_a_list_of_names_is_one_recurrent_module():
         from_torch({}, model, names={"x": ["both", "one"]})
 
 
+def test_two_biases_become_their_sum():
+    model = cgru.Sequential([cgru.Input((None, 1)), layers.LSTM(1, name="lstm")])
+    state = to_torch(model) | {
+        "lstm.bias_ih_l0": np.arange(4, dtype="float32"),
+        "lstm.bias_hh_l0": np.full(4, 10, "float32"),
+    }
+    again = to_torch(from_torch(state, model))
+    np.testing.assert_array_equal(model.layers[0].bias, [10, 11, 12, 13])
+    np.testing.assert_array_equal(again["lstm.bias_ih_l0"], [10, 11, 12, 13])
+    np.testing.assert_array_equal(again["lstm.bias_hh_l0"], [0, 0, 0, 0])
+
+
 def test_nothing_is_left_out():
     with pytest.raises(LoadError, match=r"names: .* none for \['d1/kernel', 'd1/bias'\]"):
         to_torch(chain(), names={"d0": "d0"})
@@ -241,6 +253,14 @@ def test_names_must_be_complete():
     [
         (lambda: layers.GRU(2, reset_after=False), "reset_after=False"),
         (lambda: layers.GRU(2, activation="relu"), "activations"),
+        (lambda: layers.LSTM(2, recurrent_activation="hard_sigmoid"), "activations"),
+        (lambda: layers.SimpleRNN(2, activation="elu"), "activations"),
+        (
+            lambda: layers.Bidirectional(
+                layers.GRU(2), backward_layer=layers.LSTM(2, go_backwards=True)
+            ),
+            "two kinds",
+        ),
         (lambda: layers.Bidirectional(layers.GRU(2), merge_mode="sum"), "side by side"),
         (
             lambda: layers.Bidirectional(

@@ -24,7 +24,9 @@ def export_onnx(model: Any, filepath: Any, stateful: bool = False) -> None:
         Whether to carry the states of recurrent layers from one run to the next, for a system that
         predicts as its data come in.  Each such layer then has an input ``"gru_state_in"`` (with
         its own name), [batch, units], which is zeros at first, and an output ``"gru_state_out"``,
-        which is the next run's input.  A run reads [batch, time, features] with any number of
+        which is the next run's input.
+        An LSTM has ``"lstm_cell_in"`` and ``"lstm_cell_out"`` as well.
+        A run reads [batch, time, features] with any number of
         steps, such as one, and the states after the last of them are returned.
 
     Raises

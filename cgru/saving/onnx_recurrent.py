@@ -195,8 +195,36 @@ def _gru_step(g: Builder, layer: Any, states: list[str], row: str, bias: np.ndar
     return [g.Add(g.Mul(z, h), g.Mul(g.Sub(1.0, z), n))]
 
 
+def _lstm_step(g: Builder, layer: Any, states: list[str], row: str, bias: np.ndarray) -> list[str]:
+    (h, c), product = states, _products(g, layer, bias)
+    inputs = g.Split(row, [layer.units] * 4, axis=-1, outputs=4)
+
+    def gate(place: int, activation: Any) -> str:
+        total = g.Add(inputs[place], product(h, place))
+        return onnx_activations.apply(g, activation, total, layer.name)
+
+    i, f, o = (gate(place, layer.recurrent_activation) for place in (0, 1, 3))
+    c = g.Add(g.Mul(f, c), g.Mul(i, gate(2, layer.activation)))
+    return [g.Mul(o, onnx_activations.apply(g, layer.activation, c, layer.name)), c]
+
+
+def _simple_step(
+    g: Builder, layer: Any, states: list[str], row: str, bias: np.ndarray
+) -> list[str]:
+    total = g.Add(row, _products(g, layer, bias)(states[0], 0))
+    return [onnx_activations.apply(g, layer.activation, total, layer.name)]
+
+
 CELLS: dict[type, Cell] = {
     layers.GRU: Cell(
         "GRU", ("state",), (0, 1, 2), ("recurrent_activation", "activation"), _gru_step
     ),
+    layers.LSTM: Cell(
+        "LSTM",
+        ("state", "cell"),
+        (0, 3, 1, 2),
+        ("recurrent_activation", "activation", "activation"),
+        _lstm_step,
+    ),
+    layers.SimpleRNN: Cell("RNN", ("state",), (0,), ("activation",), _simple_step),
 }

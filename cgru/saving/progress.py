@@ -53,8 +53,7 @@ class Rest:
         training = self.contents.notes["training"] = contents.notes["training"]
         with refusing("filepath: what it holds of the training is damaged"):
             self.epoch, self.batch = training["place"]
-            names = [layer["state"] for layer in training["layers"]]
-            states = {name: name for name in names if name is not None}
+            states = {name: name for layer in training["layers"] for name in layer["states"]}
         self.contents.arrays = contents.take(states)
 
     @classmethod
@@ -82,7 +81,7 @@ def _layers(layer: Layer) -> Iterator[Layer]:
 
 def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
     """What a layer keeps from batch to batch besides weights: its random numbers and its state."""
-    states = getattr(layer, "_state", None) or ()
+    states = getattr(layer, "_state", None) or []
     return {
         "random": {
             name: value.bit_generator.state

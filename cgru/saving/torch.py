@@ -28,7 +28,7 @@ def from_torch(source: Any, model: Any = None, *, names: Names | None = None) ->
         A module; its state dict; or a safetensors file of that.
     model : Model, optional
         Takes the weights.  Without it the model is made, which needs a module whose structure is
-        known: `Linear`, `Embedding`, `GRU`, `LayerNorm`, `Dropout`, a simple
+        known: `Linear`, `Embedding`, `GRU`, `LSTM`, `RNN`, `LayerNorm`, `Dropout`, a simple
         activation, or a `Sequential` of them.
     names : dict, optional
         For prefixes of the names in `source`, the name of the layer of `model`; a list of them for
@@ -161,10 +161,14 @@ PEERS: dict[type, str] = {
     layers.Embedding: "Embedding",
     layers.LayerNormalization: "LayerNorm",
     layers.GRU: "GRU",
+    layers.LSTM: "LSTM",
+    layers.SimpleRNN: "RNN",
 }
 
 GATES: dict[type, Gates] = {
     layers.GRU: Gates((1, 0, 2), True, [["tanh", "sigmoid"]]),  # z, r, n and r, z, n
+    layers.LSTM: Gates((0, 1, 2, 3), False, [["tanh", "sigmoid"]]),
+    layers.SimpleRNN: Gates((0,), False, [["tanh"], ["relu"]]),
 }
 
 

@@ -9,7 +9,7 @@ from cgru import _configs
 from cgru.saving.errors import LoadError
 
 ACTIVATIONS = {"ReLU": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "SiLU": "silu"}
-RECURRENT = {"GRU": "GRU"}
+RECURRENT = {"GRU": "GRU", "LSTM": "LSTM", "RNN": "SimpleRNN"}
 
 
 def build(module: Any) -> Any:

@@ -22,13 +22,21 @@ MODEL = cgru.Sequential(
         cgru.Input((None,), dtype="int64"),
         cgru.layers.Embedding(3, 2, name="table"),
         cgru.layers.Bidirectional(cgru.layers.GRU(2, return_sequences=True), name="both"),
+        cgru.layers.LSTM(2, return_sequences=True, name="lstm"),
         cgru.layers.GRU(2, name="gru"),
         cgru.layers.LayerNormalization(name="norm"),
         cgru.layers.Dense(1, name="dense"),
     ]
 )
 STATE = to_torch(MODEL)
-NAMES = {"table": "table", "x.both": ["both"], "": "gru", "norm": "norm", "dense": "dense"}
+NAMES = {
+    "table": "table",
+    "x.both": ["both"],
+    "": "gru",
+    "lstm": "lstm",
+    "norm": "norm",
+    "dense": "dense",
+}
 SHIFTED = to_torch(MODEL, names=NAMES)
 PATH = Path(tempfile.mkdtemp()) / "state.safetensors"
 DTYPES = ["float32", "float64", "float16", "int8", "uint64", "bool"]

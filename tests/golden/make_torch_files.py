@@ -45,7 +45,7 @@ def modules():
         yield f"no_bias_{str(dtype)[-2:]}", nn.GRU(I, H, bias=False, dtype=dtype), floats.to(dtype)
 
 
-KINDS = [nn.GRU]
+KINDS = [nn.GRU, nn.LSTM, nn.RNN]
 
 
 def main():

@@ -86,6 +86,8 @@ def stacked(dtype="float32"):
     y = layers.Add(**make)([x, y])
     same = layers.GRU(3, return_sequences=True, reset_after=False, name="second", **make)
     y = layers.LayerNormalization(**make)(same(same(y)))
+    y = layers.LSTM(4, return_sequences=True, name="third", **make)(y)
+    y = layers.SimpleRNN(4, return_sequences=True, name="fourth", **make)(y)
     return randomized(cgru.Model(x, layers.Dense(2, name="y", **make)(y)))
 
 
@@ -99,6 +101,9 @@ def test_states_are_carried(dtype, chunks, tmp_path):
         "first_state_in",
         "second_state_in",
         "second_state_in_1",
+        "third_state_in",
+        "third_cell_in",
+        "fourth_state_in",
     ]
     (x,) = data(model, time=9).values()
     states = {item.name: np.zeros((len(x), item.shape[1]), dtype) for item in carried}
@@ -117,6 +122,8 @@ def test_float64(tmp_path):
     x = cgru.Input((None, 3), dtype="float64")
     make = {"dtype": "float64"}
     y = layers.Bidirectional(layers.GRU(4, return_sequences=True, **make))(x)
+    y = layers.LSTM(4, return_sequences=True, **make)(y)
+    y = layers.SimpleRNN(4, return_sequences=True, **make)(y)
     y = layers.GRU(4, activation="softplus", reset_after=False, **make)(y)
     model = randomized(cgru.Model(x, layers.Dense(2, activation="selu", **make)(y)))
     (given,) = data(model).values()
@@ -125,7 +132,10 @@ def test_float64(tmp_path):
     np.testing.assert_allclose(y, model.predict(given), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["GRU", "Bidirectional", "Conv1D", "nested", "Embedding_masked"])
+@pytest.mark.parametrize(
+    "name",
+    ["GRU", "LSTM", "SimpleRNN", "cells", "Bidirectional", "Conv1D", "nested", "Embedding_masked"],
+)
 def test_openvino(name, tmp_path, monkeypatch):
     # Its import reports itself over the network otherwise.
     monkeypatch.setitem(sys.modules, "openvino_telemetry", None)
