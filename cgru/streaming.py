@@ -14,8 +14,8 @@ from cgru.layers._gru_kernels import packed_sequence
 from cgru.layers.base import Layer
 from cgru.layers.core import Dense
 from cgru.layers.graph import Graph
-from cgru.layers.normalization import BatchNormalization
 from cgru.layers.gru import GRU
+from cgru.layers.normalization import BatchNormalization
 from cgru.layers.wrappers import TimeDistributed
 
 if TYPE_CHECKING:

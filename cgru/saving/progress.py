@@ -88,7 +88,9 @@ def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
             for name, value in vars(layer).items()
             if isinstance(value, np.random.Generator)
         },
-        "states": [contents.add(f"{layer.name}/state/{i}", state) for i, state in enumerate(states)],
+        "states": [
+            contents.add(f"{layer.name}/state/{i}", state) for i, state in enumerate(states)
+        ],
     }
 
 
