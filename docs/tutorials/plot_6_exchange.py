@@ -7,9 +7,9 @@ where neither is installed. Or the other way round. Here two such networks arriv
 what they forecast at home, learn something new, and go back; and one leaves as ONNX for a program
 that has no Python at all.
 
-Neither Keras nor PyTorch was there when this page was made. Files of Keras need h5py
-(``pip install 'cgru[keras]'``), ONNX needs onnx (``pip install 'cgru[onnx]'``); files of PyTorch
-need nothing more.
+Neither Keras nor PyTorch was there when this page was made. Files of Keras need h5py (``pip install
+'cgru[keras]'``), ONNX needs onnx (``pip install 'cgru[onnx]'``); files of PyTorch need nothing
+more.
 """
 
 import tempfile
@@ -64,8 +64,8 @@ print(f"largest difference from Keras: {difference:.1e}")
 assert difference < 1e-5
 
 # %%
-# It is a model like any other: here it learns the years to 1955 as well, and Adam goes on from where
-# it was in Keras, moments included. The years after are new to it.
+# It is a model like any other: here it learns the years to 1955 as well, and Adam goes on from
+# where it was in Keras, moments included. The years after are new to it.
 
 new = years[12:] > 1955
 print(f"mean squared error after 1955, as it came:       {model.evaluate(x[new], y[new]):.4f}")
@@ -85,8 +85,8 @@ print(f"optimizer in the file: {again.optimizer.name}, after {again.optimizer.it
 # %%
 # A module of PyTorch
 # -------------------
-# A file of PyTorch's weights knows their names, and not what ``forward`` does with them. So you need
-# the class that they belong to. This is the one that wrote ``sunspots.safetensors``, by
+# A file of PyTorch's weights knows their names, and not what ``forward`` does with them. So you
+# need the class that they belong to. This is the one that wrote ``sunspots.safetensors``, by
 # ``safetensors.torch.save_file(net.state_dict(), ...)``:
 #
 # .. literalinclude:: ../exchange/with_torch.py

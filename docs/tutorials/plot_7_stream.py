@@ -108,13 +108,13 @@ assert np.array_equal(forecasts, whole)
 print(f"{np.count_nonzero(forecasts != whole)} of {len(whole)} forecasts differ")
 
 # %%
-# So what you tested offline is what runs live. (There is one exception: ``CGRU_ISA=blas``. BLAS sums
-# in another order for other sizes.)
+# So what you tested offline is what runs live. (There is one exception: ``CGRU_ISA=blas``. BLAS
+# sums in another order for other sizes.)
 #
 # How long does a step take?
 # --------------------------
-# Each step above was timed, and does the same work, however long the stream has run. Beside it: what
-# it takes to read the last 100 seconds anew.
+# Each step above was timed, and does the same work, however long the stream has run. Beside it:
+# what it takes to read the last 100 seconds anew.
 
 again = []
 for second in range(100, 600):
@@ -163,8 +163,8 @@ print(f"the state: {stream.state['gru'][0].size} numbers; {len(rest)} forecasts 
 # %%
 # Several sensors
 # ---------------
-# One stream reads several signals side by side. When one of them begins anew, because its sensor was
-# replaced, its row is reset, and the others go on:
+# One stream reads several signals side by side. When one of them begins anew, because its sensor
+# was replaced, its row is reset, and the others go on:
 
 several = model.stream(batch_size=3)
 several.run(healthy[:3, :200, np.newaxis])

@@ -29,14 +29,14 @@ cgru.utils.set_random_seed(1)
 # %%
 # Forward, and backward
 # ---------------------
-# ``forward`` is the three equations in a loop over time. What does not depend on the state,
-# ``x W + b``, is computed for all steps at once, before the loop, as every fast recurrent layer does
-# it. The loop keeps what the way back will need.
+# ``forward`` is the three equations in a loop over time. What does not depend on the state, ``x W +
+# b``, is computed for all steps at once, before the loop, as every fast recurrent layer does it.
+# The loop keeps what the way back will need.
 #
 # The way back is the same loop from the end. ``dh`` is the gradient of the loss with respect to the
-# state, and ``step_backward`` takes it from behind a step to before it. A hint that saves paper: note
-# what each variable is used for, and add up one term for each use. The state before a step, for
-# example, is used three times: in f, in ``f * h``, and in ``(1 - f) * h``.
+# state, and ``step_backward`` takes it from behind a step to before it. A hint that saves paper:
+# note what each variable is used for, and add up one term for each use. The state before a step,
+# for example, is used three times: in f, in ``f * h``, and in ``(1 - f) * h``.
 
 
 class MGU(cgru.layers.Layer):
@@ -110,7 +110,7 @@ class MGU(cgru.layers.Layer):
 
 
 def loss(dtype, change=0.0, differentiate=False):
-    """The sum of the outputs of a small layer, or its derivative, for a weight moved by `change`."""
+    """The sum of the outputs of a small layer with a weight moved, or its derivative."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((3, 6, 2)).astype(dtype)
     layer = MGU(4, dtype=dtype)
@@ -132,8 +132,8 @@ print(f"finite differences: {estimate:.10f}")
 assert abs(exact - estimate) < 1e-8
 
 # %%
-# How small is "a little"? Too large, and the curve bends in between; too small, and only rounding is
-# left. In float32 there is no good choice, so gradients are checked in float64:
+# How small is "a little"? Too large, and the curve bends in between; too small, and only rounding
+# is left. In float32 there is no good choice, so gradients are checked in float64:
 
 changes = np.logspace(-8, 0, 33)
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
