@@ -68,9 +68,9 @@ assert difference < 1e-5
 # where it was in Keras, moments included. The years after are new to it.
 
 new = years[12:] > 1955
-print(f"mean squared error after 1955, as it came:       {model.evaluate(x[new], y[new]):.4f}")
+print(f"mean squared error after 1955, as it came:      {model.evaluate(x[new], y[new]):.4f}")
 model.fit(x[~new], y[~new], epochs=50)
-print(f"mean squared error after 1955, trained to 1955:  {model.evaluate(x[new], y[new]):.4f}")
+print(f"mean squared error after 1955, trained to 1955: {model.evaluate(x[new], y[new]):.4f}")
 
 # %%
 # And back: the suffix ``.keras`` writes a file that ``keras.saving.load_model`` opens. What was
@@ -80,7 +80,7 @@ folder = tempfile.TemporaryDirectory()
 model.save(f"{folder.name}/longer.keras")
 again = cgru.load_model(f"{folder.name}/longer.keras")
 assert np.array_equal(again.predict(x), model.predict(x))
-print(f"optimizer in the file: {again.optimizer.name}, after {again.optimizer.iterations} steps")
+print(f"in the file: {again.optimizer.name}, after {again.optimizer.iterations} steps")
 
 # %%
 # A module of PyTorch
@@ -94,7 +94,8 @@ print(f"optimizer in the file: {again.optimizer.name}, after {again.optimizer.it
 #
 # What the file says:
 
-for name, array in safetensors.numpy.load_file(files / "sunspots.safetensors").items():
+stored = safetensors.numpy.load_file(files / "sunspots.safetensors")
+for name, array in stored.items():
     print(f"{name:17} {array.shape}")
 
 # %%
@@ -126,7 +127,6 @@ assert difference < 1e-5
 # The way back gives the state dict that the file had, bit for bit:
 
 state = cgru.saving.to_torch(twin, names=names)
-stored = safetensors.numpy.load_file(files / "sunspots.safetensors")
 assert state.keys() == stored.keys()
 assert all(np.array_equal(state[name], stored[name]) for name in stored)
 print(f"{len(state)} arrays, the same as in the file")
@@ -144,13 +144,14 @@ except cgru.saving.MismatchError as error:
 # The forecasts, as each framework made them, and as they were made here:
 
 shown = years[12:] >= 1940
-figure, axes = plt.subplots(2, 1, figsize=(5, 5), sharex=True, sharey=True, layout="constrained")
-for ax, name, there, here in zip(
-    axes, ("Keras", "PyTorch"), (at_home, at_home_too), (from_keras, from_torch), strict=True
-):
-    ax.plot(years[12:][shown], numbers[12:][shown], color="0.6", lw=4, label="observed")
-    ax.plot(years[12:][shown], 100 * there[shown, 0] ** 2, "C0", label=f"by {name}")
-    ax.plot(years[12:][shown], 100 * here[shown, 0] ** 2, "C1o", ms=3, label="and here")
+made = {"Keras": (at_home, from_keras), "PyTorch": (at_home_too, from_torch)}
+options = {"sharex": True, "sharey": True, "layout": "constrained"}
+figure, axes = plt.subplots(2, 1, figsize=(5, 5), **options)
+for ax, (name, (there, here)) in zip(axes, made.items(), strict=True):
+    year = years[12:][shown]
+    ax.plot(year, numbers[12:][shown], color="0.6", lw=4, label="observed")
+    ax.plot(year, 100 * there[shown, 0] ** 2, "C0", label=f"by {name}")
+    ax.plot(year, 100 * here[shown, 0] ** 2, "C1o", ms=3, label="and here")
     ax.set(ylabel="sunspots", ylim=(0, 290))
     ax.legend(loc="upper right", ncols=2)
 axes[1].set_xlabel("year")

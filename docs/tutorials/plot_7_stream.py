@@ -64,8 +64,9 @@ model = cgru.Sequential(
     ]
 )
 model.compile(cgru.optimizers.Adam(0.01), "mse")
-model.fit(healthy[:, :-1, np.newaxis], healthy[:, 1:, np.newaxis], batch_size=8, epochs=60)
-loss = model.evaluate(healthy[:, :-1, np.newaxis], healthy[:, 1:, np.newaxis])
+x, y = healthy[:, :-1, np.newaxis], healthy[:, 1:, np.newaxis]
+model.fit(x, y, batch_size=8, epochs=60)
+loss = model.evaluate(x, y)
 print(f"typical error of a forecast: {np.sqrt(loss):.3f}; the noise alone is 0.100")
 
 # %%
@@ -158,7 +159,7 @@ with tempfile.TemporaryDirectory() as folder:
         later.state = {"gru": [file["gru"]]}
 rest = later.run(signal[np.newaxis, 1300:, np.newaxis])[0, :, 0]
 assert np.array_equal(rest, whole[1300:])
-print(f"the state: {stream.state['gru'][0].size} numbers; {len(rest)} forecasts as before")
+print(f"a state of {stream.state['gru'][0].size} numbers; {len(rest)} forecasts as before")
 
 # %%
 # Several sensors

@@ -8,11 +8,16 @@ function that takes the gradient back. There is nothing else to it: no graph, no
 What you derive is what runs, and a check finds your mistakes.
 
 Our cell is the minimal gated unit (MGU; `Zhou et al. 2016 <https://arxiv.org/abs/1603.09420>`_). A
-GRU has two gates; the MGU makes do with one, f, which both forgets and resets::
+GRU has two gates; the MGU makes do with one, f, which both forgets and resets:
 
-    f = sigmoid(x W_f + h U_f + b_f)            the gate
-    n = tanh(x W_n + (f * h) U_n + b_n)         the proposal: the old state, as far as f lets it in
-    h = (1 - f) * h + f * n                     the new state: the old one, or the proposal
+.. code-block:: text
+
+    f = sigmoid(x W_f + h U_f + b_f)
+    n = tanh(x W_n + (f * h) U_n + b_n)
+    h = (1 - f) * h + f * n
+
+The gate f says how much of the old state h the proposal n may look at, and how much of the new
+state is that proposal rather than the old state.
 """
 
 import tempfile
@@ -47,8 +52,8 @@ class MGU(cgru.layers.Layer):
         self.units = units
 
     def build(self, input_shape):
-        H = self.units
-        self.kernel = self.add_weight((input_shape[-1], 2 * H), "glorot_uniform", name="kernel")
+        I, H = input_shape[-1], self.units
+        self.kernel = self.add_weight((I, 2 * H), "glorot_uniform", name="kernel")
         self.recurrent = self.add_weight((H, 2 * H), "orthogonal", name="recurrent")
         self.bias = self.add_weight((2 * H,), "zeros", name="bias")
 
@@ -70,7 +75,7 @@ class MGU(cgru.layers.Layer):
             to_f, to_n = np.split(inputs[:, t], 2, axis=1)
             f = cgru.activations.sigmoid(to_f + h @ U_f)
             if mask is not None:
-                f = f * mask[:, t, np.newaxis]  # f = 0: a masked step leaves the state as it was
+                f = f * mask[:, t, np.newaxis]  # 0 leaves the state as it was
             n = np.tanh(to_n + (f * h) @ U_n)
             steps.append((h, f, n))
             h = (1 - f) * h + f * n
@@ -115,7 +120,7 @@ def loss(dtype, change=0.0, differentiate=False):
     x = rng.standard_normal((3, 6, 2)).astype(dtype)
     layer = MGU(4, dtype=dtype)
     layer.build(x.shape)
-    weights = [rng.uniform(-1, 1, weight.shape).astype(dtype) for weight in layer.weights]
+    weights = [rng.uniform(-1, 1, each.shape).astype(dtype) for each in layer.weights]
     weights[1][0, 1] += change  # the order is that of build: kernel, recurrent, bias
     layer.set_weights(weights)
     y, backward = layer.forward(x)
@@ -181,7 +186,7 @@ years, numbers = cgru.datasets.sunspots.load_data()
 root = np.sqrt(numbers / 100)
 x = np.lib.stride_tricks.sliding_window_view(root[:-1], 12)[..., np.newaxis]
 y = root[12:]
-spans = {"1712-1920": slice(0, 209), "1921-1955": slice(209, 244), "1956-2008": slice(244, None)}
+spans = {"1712-1920": slice(209), "1921-1955": slice(209, 244), "1956-2008": slice(244, None)}
 
 curves, errors = {}, {}
 for cell in (MGU, cgru.layers.GRU, Forgetful):
@@ -195,8 +200,9 @@ for cell in (MGU, cgru.layers.GRU, Forgetful):
         history = model.fit(x[:209], y[:209], epochs=100)
         seconds = time.perf_counter() - start
         curves[name].append(history.history["loss"])
-        errors[name].append([model.evaluate(x[span], y[span]) for span in spans.values()])
-    print(f"{name}: {model.count_params()} parameters, {10 * seconds:.1f} ms for an epoch")
+        errors[name].append([model.evaluate(x[part], y[part]) for part in spans.values()])
+    milliseconds = 1000 * seconds / 100
+    print(f"{name}: {model.count_params()} parameters, {milliseconds:.1f} ms an epoch")
 print(f"{'mean squared error':20}" + "".join(f"{span:>16}" for span in spans))
 for name, values in errors.items():
     ranges = [f"{min(v):.4f}-{max(v):.4f}" for v in zip(*values, strict=True)]

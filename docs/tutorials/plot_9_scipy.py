@@ -16,7 +16,7 @@ from scipy.optimize import check_grad, minimize
 import cgru
 
 plt.style.use("tableau-colorblind10")  # colours that everybody can tell apart
-cgru.set_num_threads(1)  # of so small a problem, two would wait for each other most of the time
+cgru.set_num_threads(1)  # more would mostly wait for each other: the problem is small
 
 # %%
 # The yearly sunspot numbers again: the square roots of twelve years, to forecast that of the
@@ -52,7 +52,7 @@ def new_model(seed):
 # two belong together:
 
 model = new_model(1)
-print(f"theta: {model.theta.shape[0]} numbers, the first weight of the GRU: {model.theta[0]:.4f}")
+print(f"theta: {model.theta.size} numbers, the first weight of the GRU: {model.theta[0]:.4f}")
 value, gradient = model.value_and_grad(model.theta, x[train], y[train])
 print(f"loss {value:.4f}, size of the gradient {np.linalg.norm(gradient):.4f}")
 
@@ -84,9 +84,8 @@ def train_by_lbfgs(seed, penalty=0.0):
         losses.append(value)
         return value + penalty * theta @ theta, gradient + 2 * penalty * theta
 
-    result = minimize(
-        value_and_grad, model.theta, jac=True, method="L-BFGS-B", options={"maxfun": PASSES}
-    )
+    options = {"maxfun": PASSES}
+    result = minimize(value_and_grad, model.theta, jac=True, method="L-BFGS-B", options=options)
     model.theta = result.x
     return model, losses
 
@@ -149,7 +148,8 @@ for name, three in models.items():
     print(f"{name:15}  spread of the forecasts     {spread:.4f}")
 
 target = years[12:][test]
-figure, axes = plt.subplots(2, 1, figsize=(5, 4.4), sharex=True, sharey=True, layout="constrained")
+options = {"sharex": True, "sharey": True, "layout": "constrained"}
+figure, axes = plt.subplots(2, 1, figsize=(5, 4.4), **options)
 for ax, (title, three) in zip(axes, forecasts.items(), strict=True):
     ax.plot(target, numbers[12:][test], color="0.7", lw=4, label="observed")
     for seed, line in enumerate(("C0-", "C1--", "k:")):
