@@ -33,6 +33,7 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
+    "image_srcset": ["2x"],  # sharp on phones
     "show_memory": False,
     "within_subsection_order": "FileNameSortKey",
 }

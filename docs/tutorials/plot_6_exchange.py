@@ -68,9 +68,10 @@ assert difference < 1e-5
 # where it was in Keras, moments included. The years after are new to it.
 
 new = years[12:] > 1955
-print(f"mean squared error after 1955, as it came:      {model.evaluate(x[new], y[new]):.4f}")
+print("mean squared error after 1955:")
+print(f"{model.evaluate(x[new], y[new]):.4f}  as it came")
 model.fit(x[~new], y[~new], epochs=50)
-print(f"mean squared error after 1955, trained to 1955: {model.evaluate(x[new], y[new]):.4f}")
+print(f"{model.evaluate(x[new], y[new]):.4f}  trained to 1955")
 
 # %%
 # And back: the suffix ``.keras`` writes a file that ``keras.saving.load_model`` opens. What was

@@ -67,7 +67,7 @@ model.compile(cgru.optimizers.Adam(0.01), "mse")
 x, y = healthy[:, :-1, np.newaxis], healthy[:, 1:, np.newaxis]
 model.fit(x, y, batch_size=8, epochs=60)
 loss = model.evaluate(x, y)
-print(f"typical error of a forecast: {np.sqrt(loss):.3f}; the noise alone is 0.100")
+print(f"typical error of a forecast: {np.sqrt(loss):.3f}")
 
 # %%
 # Listen
@@ -89,7 +89,7 @@ for second, value in enumerate(signal):
     forecast = stream.step([[value]])
     nanoseconds.append(time.perf_counter_ns() - start)
     forecasts.append(forecast[0, 0])
-print(f"alarm at second {alarm}, {alarm - 1200} seconds after the fault began")
+print(f"alarm {alarm - 1200} seconds after the fault began")
 
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 ax.plot(np.divide(levels, loss), "C0")
@@ -127,7 +127,8 @@ for second in range(100, 600):
 step, window = np.array(nanoseconds) / 1000, np.array(again) / 1000
 for name, values in (("a step of the stream", step), ("predict, 100 steps", window)):
     median, late = np.percentile(values, [50, 99])
-    print(f"{name:22} median {median:6.1f} us, 99 of 100 below {late:6.1f} us")
+    print(f"{name}: median {median:.1f} us,")
+    print(f"    99 of 100 below {late:.1f} us")
 
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 bins = np.geomspace(min(step.min(), window.min()), max(step.max(), window.max()), 60)
@@ -159,7 +160,8 @@ with tempfile.TemporaryDirectory() as folder:
         later.state = {"gru": [file["gru"]]}
 rest = later.run(signal[np.newaxis, 1300:, np.newaxis])[0, :, 0]
 assert np.array_equal(rest, whole[1300:])
-print(f"a state of {stream.state['gru'][0].size} numbers; {len(rest)} forecasts as before")
+print(f"a state of {stream.state['gru'][0].size} numbers,")
+print(f"{len(rest)} forecasts as before")
 
 # %%
 # Several sensors
@@ -171,7 +173,7 @@ several = model.stream(batch_size=3)
 several.run(healthy[:3, :200, np.newaxis])
 several.reset([False, True, False])
 norms = np.linalg.norm(several.state["gru"][0], axis=1)
-print("sizes of the three states:", ", ".join(f"{norm:.2f}" for norm in norms))
+print("sizes of the states:", *(f"{norm:.2f}" for norm in norms))
 assert (norms > 0).tolist() == [True, False, True]
 
 # %%

@@ -202,11 +202,12 @@ for cell in (MGU, cgru.layers.GRU, Forgetful):
         curves[name].append(history.history["loss"])
         errors[name].append([model.evaluate(x[part], y[part]) for part in spans.values()])
     milliseconds = 1000 * seconds / 100
-    print(f"{name}: {model.count_params()} parameters, {milliseconds:.1f} ms an epoch")
-print(f"{'mean squared error':20}" + "".join(f"{span:>16}" for span in spans))
-for name, values in errors.items():
-    ranges = [f"{min(v):.4f}-{max(v):.4f}" for v in zip(*values, strict=True)]
-    print(f"{name + ', five seeds':20}" + "".join(f"{text:>16}" for text in ranges))
+    print(f"{name:9} {model.count_params()} weights, {milliseconds:.1f} ms an epoch")
+for place, span in enumerate(spans):
+    print(f"mean squared error {span}:")
+    for name, values in errors.items():
+        found = [run[place] for run in values]
+        print(f"  {name:9} {min(found):.4f} to {max(found):.4f}")
 
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 for name, line in (("MGU", "C1--"), ("GRU", "C0-"), ("Forgetful", "C3:")):
@@ -242,7 +243,7 @@ with tempfile.TemporaryDirectory() as folder:
     mixed.save(f"{folder}/mixed")
     again = cgru.load_model(f"{folder}/mixed", custom_objects={"MGU": MGU})
 assert np.array_equal(again.predict(sequences), before)
-print("saved, opened, the same forecasts:", before[:, 0].round(3))
+print("the same forecasts:", before[:, 0].round(3))
 
 # %%
 # More: :doc:`/own_layer`.

@@ -52,16 +52,16 @@ def new_model(seed):
 # two belong together:
 
 model = new_model(1)
-print(f"theta: {model.theta.size} numbers, the first weight of the GRU: {model.theta[0]:.4f}")
+print(f"theta: {model.theta.size} numbers")
 value, gradient = model.value_and_grad(model.theta, x[train], y[train])
-print(f"loss {value:.4f}, size of the gradient {np.linalg.norm(gradient):.4f}")
+print(f"loss {value:.4f}, gradient of size {np.linalg.norm(gradient):.4f}")
 
 error = check_grad(
     lambda theta: model.value_and_grad(theta, x[train], y[train])[0],
     lambda theta: model.value_and_grad(theta, x[train], y[train])[1],
     model.theta,
 )
-print(f"difference from finite differences: {error:.1e}")
+print(f"differs from differences by {error:.1e}")
 assert error < 1e-5
 
 # %%
@@ -107,10 +107,11 @@ ways = {
     "L-BFGS": train_by_lbfgs,
 }
 runs = {}
+print("least loss from three seeds:")
 for name, way in ways.items():
     runs[name] = [way(seed) for seed in (1, 2, 3)]
     ends = ", ".join(f"{min(losses):.4f}" for _, losses in runs[name])
-    print(f"{name:23} least loss from three seeds: {ends}")
+    print(f"{ends}  {name}")
 
 figure, ax = plt.subplots(figsize=(5, 3.6), layout="constrained")
 for name, line in zip(ways, ("C3:", "C1--", "C0-"), strict=True):
@@ -140,12 +141,12 @@ models = {
 }
 forecasts = {}
 for name, three in models.items():
+    print(f"{name}, mean squared errors:")
     for span, which in ((train, "to 1920"), (test, "after")):
         errors = ", ".join(f"{model.evaluate(x[span], y[span]):.4f}" for model in three)
-        print(f"{name:15}  mean squared error {which:8} {errors}")
+        print(f"  {which:7} {errors}")
     forecasts[name] = np.hstack([model.predict(x[test]) for model in three])
-    spread = forecasts[name].std(axis=1).mean()
-    print(f"{name:15}  spread of the forecasts     {spread:.4f}")
+    print(f"  the forecasts differ by {forecasts[name].std(axis=1).mean():.4f}")
 
 target = years[12:][test]
 options = {"sharex": True, "sharey": True, "layout": "constrained"}
