@@ -277,7 +277,7 @@ def test_rows_are_reset_one_by_one(rng):
     for found, sequence in zip(second, expected, strict=True):
         np.testing.assert_allclose(found, fresh.predict(sequence[np.newaxis])[0], rtol=1e-5)
     with pytest.raises(ValueError, match="carries the states of 2 rows"):
-        model.predict_on_batch(x[2], reset_mask=[True])
+        model.predict_on_batch(x[:, 0], reset_mask=[True, False, False])
     with pytest.raises(ValueError, match="reset_mask: expected bool"):
         model.predict_on_batch(x[2], reset_mask=[1, 0])
     with pytest.raises(ValueError, match="no stateful layer"):
