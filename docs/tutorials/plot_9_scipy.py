@@ -61,15 +61,30 @@ error = check_grad(
     lambda theta: model.value_and_grad(theta, x[train], y[train])[1],
     model.theta,
 )
-print(f"differs from differences by {error:.1e}")
+print(f"finite differences differ by {error:.1e}")
 assert error < 1e-5
 
 # %%
-# L-BFGS
-# ------
-# It remembers its last steps and how the gradient changed along them, and makes of that an idea of
-# the curvature. One call trains the model. The function we give it may do as it likes: this one
-# notes the loss, and can add a penalty on large weights, of which we shall need the gradient, too.
+# So one call trains a model:
+
+result = minimize(
+    model.value_and_grad,
+    model.theta,
+    args=(x[train], y[train]),
+    jac=True,
+    method="L-BFGS-B",
+    options={"maxiter": 50},
+)
+model.theta = result.x
+print(f"loss {result.fun:.4f} after {result.nfev} evaluations")
+
+# %%
+# L-BFGS and Adam
+# ---------------
+# L-BFGS remembers its last steps and how the gradient changed along them, and makes of that an idea
+# of the curvature. We compare it with Adam by how often each has seen all the data. For that, SciPy
+# is given a function of ours, which may do as it likes: this one notes the loss, and can add a
+# penalty on large weights, with its gradient, of which more below.
 
 PASSES = 300  # over the data, for each way to train
 
@@ -125,8 +140,8 @@ plt.show()
 
 # %%
 # Given all data at once, Adam makes one step of about the same length for each pass. With batches
-# of 32 it makes seven. L-BFGS makes one, too, but of a length and in a direction that fit the
-# curvature.
+# of 32 it makes seven. L-BFGS mostly makes one, too, but of a length and in a direction that fit
+# the curvature.
 #
 # Further down is not better
 # --------------------------
