@@ -142,7 +142,7 @@ def gates(
             vmin=-limit if signed else 0,
             vmax=limit,
         )
-        panel.set_title(titles[name], fontsize="medium", loc="left")
+        panel.set_title(titles[name], fontsize="medium")
         panel.set_ylabel("unit")
         panel.yaxis.get_major_locator().set_params(integer=True)
         panel.figure.colorbar(image, ax=panel, pad=0.01, fraction=0.05)
