@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import copy
-import functools
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from cgru import _kernels
+from cgru.layers import _gru_kernels, _rnn_kernels
 from cgru.layers._layout import time_major
 from cgru.layers.base import Backward, Layer
 from cgru.layers.gru import GRU
 from cgru.layers.lstm import LSTM
 from cgru.layers.recurrent import Recurrent
 from cgru.training import Trainer
+
+_KERNELS = (_gru_kernels.packed_sequence, _gru_kernels.plain_sequence, _rnn_kernels.sequence)
 
 
 class Call:
@@ -59,25 +61,50 @@ class Call:
         if start is None:
             start = [np.zeros((batch, layer.units), x.dtype) for _ in range(layer._states)]
         self._start = [state.astype(x.dtype, copy=False) for state in start]
-        h, self.last, _ = self._compute(self._asked, x, self._start, mask, drop, False)
-        self.states = {"state": time_major(h)}
-        self.before = {"state": self._shifted(self.states["state"], self._start[0])}
-        self.state_grads = {
-            name: np.zeros((time, batch), x.dtype) for name in ("state", "cell")[: layer._states]
-        }
+        self.states: dict[str, np.ndarray] = {}
+        self.before: dict[str, np.ndarray] = {}
+        if drop is None and self._compute in _KERNELS:
+            self.gates = self._by_kernel()
+        else:
+            self.gates = self._by_parts()
+        if self.mask is not None:
+            for values in self.gates.values():
+                values[~self.mask] = np.nan
+        self.last = tuple(states[self.order[-1]].copy() for states in self.states.values())
+        self.state_grads = {name: np.zeros((time, batch), x.dtype) for name in self.states}
 
-    def _shifted(self, states: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """The states before each step."""
-        if self.layer.go_backwards:
-            return np.concatenate([states[1:], start[np.newaxis]])
-        return np.concatenate([start[np.newaxis], states[:-1]])
+    def _keep(self, name: str, states: np.ndarray, start: np.ndarray) -> None:
+        """Note the states after each step, and before it."""
+        parts = [states[1:], start[np.newaxis]] if self.layer.go_backwards else None
+        self.states[name] = states
+        self.before[name] = np.concatenate(parts or [start[np.newaxis], states[:-1]])
 
     # ---- Gates ----
 
-    @functools.cached_property
-    def gates(self) -> dict[str, np.ndarray]:
-        """All gates at once, since all states are known; and from them the cell of an LSTM."""
+    def _by_kernel(self) -> dict[str, np.ndarray]:
+        """As the kernels that train leave them."""
         layer = self.layer
+        mask = None if self.mask is None else self.mask.view(np.uint8)
+        if isinstance(layer, GRU):
+            h, values = _gru_kernels.plain_forward(layer, self.x, self._start, mask)
+            states, names = [h], ["candidate", "update", "reset"]
+        else:
+            states, values = _rnn_kernels.forward(layer, self.x, self._start, mask)
+            names = ["input", "forget", "candidate", "output"] if len(states) > 1 else []
+        for name, part in zip(("state", "cell"), states, strict=False):
+            after, before = part[1:], part[:-1]
+            if layer.go_backwards:
+                after, before = before, after
+            self.states[name], self.before[name] = after, before
+        blocks = np.split(values, values.shape[2] // layer.units, axis=2)
+        return dict(zip(names, blocks, strict=False))
+
+    def _by_parts(self) -> dict[str, np.ndarray]:
+        """All at once, from the states that the layer finds; and from them the cell of an LSTM."""
+        layer = self.layer
+        x, mask = self.x.swapaxes(0, 1), None if self.mask is None else self.mask.swapaxes(0, 1)
+        h, _, _ = self._compute(self._asked, x, self._start, mask, self.drop, False)
+        self._keep("state", time_major(h), self._start[0])
         if isinstance(layer, GRU):
             found = self._gru_gates()
         elif isinstance(layer, LSTM):
@@ -88,9 +115,6 @@ class Call:
         found = {name: values.reshape(shape) for name, values in found.items()}
         if isinstance(layer, LSTM):
             self._find_cells(found)
-        if self.mask is not None:
-            for values in found.values():
-                values[~self.mask] = np.nan
         return found
 
     def _read(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -134,8 +158,7 @@ class Call:
             new = gates["forget"][t] * cell + gates["input"][t] * gates["candidate"][t]
             cell = new if self.mask is None else np.where(self.mask[t][:, np.newaxis], new, cell)
             cells[t] = cell
-        self.states["cell"] = cells
-        self.before["cell"] = self._shifted(cells, self._start[1])
+        self._keep("cell", cells, self._start[1])
 
     # ---- The way back ----
 
@@ -148,8 +171,6 @@ class Call:
         them.  `dstates`, each [rows, units], are the gradients of the states after it; each
         sequence has `copies` rows in them.
         """
-        if self.layer._states > 1:
-            assert self.gates  # from which the cells are found
 
         def repeated(array: np.ndarray | None) -> Any:
             return None if array is None else np.repeat(array, copies, axis=0)

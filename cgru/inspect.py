@@ -82,7 +82,8 @@ class Memory(NamedTuple):
 def gates(model: Model, x: Any) -> dict[str, Gates]:
     """The gates and states of each recurrent layer at every step.
 
-    This takes a forward pass, and products of its size once more, for all steps at once.
+    They are what the forward pass of a training step keeps, and take its time.  Activations other
+    than those of the kernels take a few times as much.
 
     Parameters
     ----------
@@ -113,9 +114,9 @@ def gates(model: Model, x: Any) -> dict[str, Gates]:
     found = {}
     for call in _calls(model, x):
         values = call.gates | call.states
-        if isinstance(call.layer, LSTM):
-            values["state"] = values.pop("state")  # last, after the cell
-        layer = found[call.name] = Gates(_by_batch(values))
+        layer = found[call.name] = Gates(
+            _by_batch({name: values[name] for name in _ORDER if name in values})
+        )
         layer.before = _by_batch(call.before)
         layer.mask = None if call.mask is None else call.mask.swapaxes(0, 1)
     return found
@@ -314,6 +315,8 @@ def saliency(model: Model, x: Any, unit: int | None = None) -> Any:
 
 
 # ---- What several of them do ----
+
+_ORDER = ("update", "reset", "input", "forget", "candidate", "output", "cell", "state")
 
 
 def _check(model: Any) -> None:

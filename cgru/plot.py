@@ -175,7 +175,9 @@ def gradient_flow(flows: Mapping[str, Mapping[str, np.ndarray]], ax: Any = None)
     >>> x = np.random.rand(5, 50, 2)
     >>> flows = {}
     >>> for cell in (cgru.layers.SimpleRNN, cgru.layers.GRU):
-    ...     model = cgru.Sequential([cgru.Input((None, 2)), cell(4, name="cell")])
+    ...     model = cgru.Sequential(
+    ...         [cgru.Input((None, 2)), cell(4, name="cell"), cgru.layers.Dense(1)]
+    ...     )
     ...     model.compile(loss="mse")
     ...     flows[cell.__name__] = cgru.inspect.gradient_flow(model, x, x[:, 0, :1])["cell"]
     >>> ax = cgru.plot.gradient_flow(flows)

@@ -108,7 +108,7 @@ def test_gates_are_those_of_the_twin(cell, reverse, masked, dtype):
     np.testing.assert_allclose(found.before["state"], before, **tolerance)
     assert (found.mask is None) if not masked else np.array_equal(found.mask, mask)
     last = found["state"][:, 0 if reverse else -1]
-    np.testing.assert_array_equal(last, model.predict(x))
+    np.testing.assert_allclose(last, model.predict(x), **tolerance)
 
 
 @every_cell
@@ -155,9 +155,10 @@ def test_layers_are_named_in_the_order_in_which_they_run():
     found = inspect.gates(model, X)
     assert list(found) == names
     assert found["shared"]["state"].shape == (2, 6, 6)
-    np.testing.assert_array_equal(
+    np.testing.assert_allclose(
         np.concatenate([found[name]["state"] for name in names[:2]], axis=2),
         cgru.Model(x, both.output).predict(X),
+        atol=1e-6,
     )
     # The backward layer starts at the end: its state before the last step of x is 0.
     assert not found["both/backward_gru"].before["state"][:, -1].any()
@@ -184,7 +185,7 @@ def test_a_layer_in_a_layer_of_ones_own_is_found():
 
     model = cgru.Sequential([cgru.Input((None, 2)), Block(name="block")])
     found = inspect.gates(model, X)
-    np.testing.assert_array_equal(found["block/part"]["state"][:, -1], model.predict(X))
+    np.testing.assert_allclose(found["block/part"]["state"][:, -1], model.predict(X), atol=1e-6)
 
 
 def test_steps_that_a_time_distributed_layer_folds_are_one_batch():
@@ -193,7 +194,7 @@ def test_steps_that_a_time_distributed_layer_folds_are_one_batch():
     )
     x = RNG.standard_normal((2, 4, 5, 2))
     found = inspect.gates(model, x)["each/g"]["state"]
-    np.testing.assert_array_equal(found[:, -1].reshape(2, 4, 3), model.predict(x))
+    np.testing.assert_allclose(found[:, -1].reshape(2, 4, 3), model.predict(x), atol=1e-6)
 
 
 def test_sequences_of_different_lengths_carry_their_state():
