@@ -75,9 +75,9 @@ class Call:
 
     def _keep(self, name: str, states: np.ndarray, start: np.ndarray) -> None:
         """Note the states after each step, and before it."""
-        parts = [states[1:], start[np.newaxis]] if self.layer.go_backwards else None
-        self.states[name] = states
-        self.before[name] = np.concatenate(parts or [start[np.newaxis], states[:-1]])
+        first = start[np.newaxis]
+        shifted = [states[1:], first] if self.layer.go_backwards else [first, states[:-1]]
+        self.states[name], self.before[name] = states, np.concatenate(shifted)
 
     # ---- Gates ----
 
@@ -239,8 +239,11 @@ def _watcher(path: str, layer: Any, calls: list[Call]) -> Any:
         drop: np.ndarray | None,
         needs_backward: bool,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...], Backward]:
-        before = sum(call.layer is layer for call in calls)
-        name = f"{path}_call_{before + 1}" if before else path
+        names = {call.name for call in calls}
+        name, count = path, 1
+        while name in names:  # called, or named so, more than once
+            count += 1
+            name = f"{path}_call_{count}"
         call = Call(name, layer, x, start, mask, drop)
         calls.append(call)
         return call.states["state"].swapaxes(0, 1), call.last, call.backward

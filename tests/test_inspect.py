@@ -168,6 +168,17 @@ def test_layers_are_named_in_the_order_in_which_they_run():
     assert inspect.saliency(model, X).shape == X.shape
 
 
+def test_layers_of_one_name_are_told_apart():
+    both = layers.Bidirectional(
+        layers.GRU(3, name="gru"),
+        backward_layer=layers.GRU(2, name="forward_gru", go_backwards=True),
+        name="both",
+    )
+    found = inspect.gates(cgru.Sequential([cgru.Input((None, 2)), both]), X)
+    assert [gates["state"].shape[2] for gates in found.values()] == [3, 2]
+    assert list(found) == ["both/forward_gru", "both/forward_gru_call_2"]
+
+
 def test_a_layer_in_a_layer_of_ones_own_is_found():
     class Block(layers.Layer):
         def __init__(self, **kwargs):
