@@ -97,7 +97,7 @@ def gru(pen: Pen) -> None:
     pen.box(7.6, 2.1, "n", "tanh", "candidate")
     for x, y, symbol in ((3, 3.1, TIMES), (5, 4.5, TIMES), (7.6, 3.75, TIMES), (7.6, 4.5, "+")):
         pen.circle(x, y, symbol)
-    pen.circle(6.4, 3.75, "$1-$")
+    pen.circle(6.4, 3.75, "$1{-}$")
     pen.label(-0.35, 4.5, "$h_{t-1}$")
     pen.label(9.95, 4.5, "$h_t$")
     pen.label(2.1, -0.4, "$x_t$")

@@ -406,8 +406,8 @@ def cell_diagram(cell: str = "gru", ax: Any = None) -> Any:
 
 
 _CELLS = {
-    "gru": (_diagrams.gru, "Gated recurrent unit", (-3.1, 5.3)),
-    "lstm": (_diagrams.lstm, "Long short-term memory", (-3.1, 5.3)),
+    "gru": (_diagrams.gru, "Gated recurrent unit", (-2.95, 5.3)),
+    "lstm": (_diagrams.lstm, "Long short-term memory", (-2.95, 5.3)),
     "simple_rnn": (_diagrams.simple_rnn, "Simple recurrent network", (-0.5, 4.1)),
 }
 
