@@ -24,7 +24,8 @@ plt.style.use("tableau-colorblind10")  # colours that everybody can tell apart
 
 # %%
 # The cell in one picture, for one step. Follow the state along the top: it is multiplied by z, and
-# what is missing comes from the proposal n.
+# what is missing comes from the proposal n, which is called the *candidate*, or the *current memory
+# content*.
 
 cgru.plot.cell_diagram("gru")
 plt.show()
@@ -97,7 +98,7 @@ learned, later = slice(209), slice(209, None)  # to 1920, and the years after
 
 def train(layer):
     """A network with this recurrent layer, trained on the years to 1920."""
-    model = cgru.Sequential([cgru.Input((None, 1)), layer, cgru.layers.Dense(1)])
+    model = cgru.Sequential([cgru.Input((None, 1)), layer, cgru.layers.Dense(1, name="head")])
     model.compile(cgru.optimizers.Adam(0.005), "mse")
     model.fit(x[learned], y[learned], epochs=150)
     return model
