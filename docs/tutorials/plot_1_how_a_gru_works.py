@@ -21,6 +21,7 @@ import numpy as np
 import cgru
 
 plt.style.use("tableau-colorblind10")  # colours that everybody can tell apart
+# sphinx_gallery_thumbnail_number = 3
 
 # %%
 # The cell in one picture, for one step. Follow the state along the top: it is multiplied by z, and
@@ -290,6 +291,8 @@ print(f"different forecasts: {len(np.unique(stuck.predict(x)))}")
 
 for each in (model, stuck):
     each.value_and_grad(each.theta, x[learned], y[learned])
+flow = cgru.inspect.gradient_flow(stuck, x[learned], y[learned])["gru"]["state"]
+print(f"gradient of h, first step / last: {flow[0, 0] / flow[0, -1]:.1f}")
 print("size of the gradient  as trained  z = 1")
 for one, other in zip(model.trainable_weights, stuck.trainable_weights, strict=True):
     sizes = [np.linalg.norm(weight.grad) for weight in (one, other)]
@@ -306,9 +309,9 @@ for one, other in zip(model.trainable_weights, stuck.trainable_weights, strict=T
 figure, ax = plt.subplots(figsize=(5, 3), layout="constrained")
 steps = np.arange(101)
 for gate, line in ((0.5, "C1:"), (0.9, "C3-."), (0.99, "C0--"), (1.0, "k-")):
-    half_life = np.inf if gate == 1 else np.log(0.5) / np.log(gate)
-    ax.plot(steps, gate**steps, line, lw=2, label=f"z = {gate}: half after {half_life:.0f} steps")
-ax.set(xlabel="steps", ylabel="what is left of the state", ylim=(0, 1.5))
+    half = "for ever" if gate == 1 else f"half after {np.log(0.5) / np.log(gate):.0f} steps"
+    ax.plot(steps, gate**steps, line, lw=2, label=f"z = {gate}: {half}")
+ax.set(xlabel="steps", ylabel="what is left of the state", ylim=(0, 1.75))
 ax.legend(ncols=1, loc="upper right", fontsize="small")
 plt.show()
 

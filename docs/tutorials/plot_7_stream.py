@@ -20,6 +20,7 @@ import numpy as np
 import cgru
 
 plt.style.use("tableau-colorblind10")  # colours that everybody can tell apart
+# sphinx_gallery_thumbnail_number = 2
 cgru.utils.set_random_seed(1)
 rng = np.random.default_rng(1)
 
