@@ -30,10 +30,10 @@ sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
     "filename_pattern": "plot_",
+    "image_srcset": ["2x"],
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,
-    "image_srcset": ["2x"],  # sharp on phones
     "show_memory": False,
     "within_subsection_order": "FileNameSortKey",
 }
