@@ -80,7 +80,7 @@ def sigmoid(a):
 
 # %%
 # Each equation below stands three times: as in the paper, as the line of C that computes it for a
-# vector of units of one sequence (from ``cgru/csrc/packed_gru.h``; the products `x W` and `h U` and
+# vector of units of one sequence (from ``cgru/csrc/gru.h``; the products `x W` and `h U` and
 # the biases have been added up before: for z and r in one sum, for n in two, of which ``u`` is the
 # one that the reset gate governs), and in NumPy, for all years at once.
 #
@@ -90,7 +90,7 @@ def sigmoid(a):
 #
 #     z = sigmoid(x W_z + b_z + h U_z + c_z)
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [update gate] */
 #    :end-before: /* [reset gate] */
@@ -106,7 +106,7 @@ draw(z, "Update gate z: where it is dark, a unit holds on to its state", 0)
 #
 #     r = sigmoid(x W_r + b_r + h U_r + c_r)
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [reset gate] */
 #    :end-before: /* [current memory content] */
@@ -123,7 +123,7 @@ draw(r, "Reset gate r: where it is light, the new content ignores the state", 0)
 #
 #     n = tanh(x W_n + b_n + r * (h U_n + c_n))
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [current memory content] */
 #    :end-before: /* [final memory] */
@@ -142,7 +142,7 @@ draw(n, "Current memory content n: what each unit proposes", -1)
 #
 #     h = z * h + (1 - z) * n
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [final memory] */
 #    :end-before: /* [end] */
