@@ -1,5 +1,6 @@
 """Types of the compiled kernels; their docstrings are in _kernels.pyx."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,17 +83,18 @@ def rnn_backward(
     drecurrent_kernel: Float | None,
     dbias: Float | None,
 ) -> None: ...
-def packed_gru_sizes(
-    T: int, B: int, I: int, H: int, double: bool, keep: bool
+def packed_sizes(
+    gate_count: int, T: int, B: int, I: int, H: int, double: bool, keep: bool
 ) -> tuple[int, int, int]: ...
-def packed_gru_pack(
+def packed_pack(
     kernel: Float,
     recurrent_kernel: Float,
     bias: Float | None,
     packed: Float,
     recurrent: bool = True,
 ) -> None: ...
-def packed_gru_forward(
+def packed_forward(
+    gate_count: int,
     x: Float,
     packed: Float,
     mask: Mask | None,
@@ -100,11 +102,12 @@ def packed_gru_forward(
     from_zero: bool,
     keep: bool,
     h: Float,
+    c: Float | None,
     drop: Float | None,
     read: Float | None,
     gates: Float,
 ) -> None: ...
-def packed_gru_backward(
+def packed_backward(
     x: Float,
     kernel: Float,
     recurrent_kernel: Float,
@@ -112,11 +115,13 @@ def packed_gru_backward(
     reverse: bool,
     from_zero: bool,
     h: Float,
+    c: Float | None,
     drop: Float | None,
     read: Float | None,
     gates: Float,
     dy: Float | None,
     dh: Float,
+    dc: Float | None,
     start_grad: bool,
     dx: Float | None,
     dkernel: Float | None,
@@ -126,25 +131,26 @@ def packed_gru_backward(
 ) -> None: ...
 
 class StreamProgram:
-    states: list[Float]
+    states: list[list[Float]]
     def __init__(self, layers: list[tuple[list[Variable], str | None]], batch: int) -> None: ...
     def step(self, x: object) -> Float | None: ...
     def run(self, x: Float) -> Float: ...
     def acquire(self, blocking: bool = False) -> bool: ...
     def release(self) -> None: ...
 
-class GRUWorkspace:
+class Workspace:
+    def __init__(self, gate_count: int) -> None: ...
     def forward(
         self,
         x: Float,
-        start: Float | None,
+        start: Sequence[Float] | None,
         mask: Mask | None,
         drop: Float | None,
         weights: list[Variable],
         reverse: bool,
         all_states: bool,
         keep: bool,
-    ) -> tuple[Float, Float | None, Float, Float | None]: ...
+    ) -> tuple[Float, Float, Float | None, Float | None, Float | None, Float | None]: ...
     def backward(
         self,
         x: Float,
@@ -154,10 +160,12 @@ class GRUWorkspace:
         weights: list[Variable],
         reverse: bool,
         h: Float,
+        c: Float | None,
         read: Float | None,
         gates: Float,
         dy: Float | None,
         dh: Float,
+        dc: Float | None,
         needs_input_grad: bool,
         needs_start_grad: bool,
         frozen: bool,

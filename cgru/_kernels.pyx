@@ -6,11 +6,11 @@ T time steps, B sequences, I inputs, H units, O outputs.  Nothing is allocated a
 is touched while the numbers are made, so the GIL is released throughout.  Gradients of weights are
 added to what their buffers hold; every other output is overwritten.
 
-A GRU runs in one of two ways.  `packed_gru_*` (reset_after=True) is the fast one: its weights are
-packed first, and products and gates are made together (csrc/packed_gru.h).  `gru_*` covers both
-variants with separate products and gate loops (csrc/gates.h); so do `rnn_*` for the LSTM and the
-simple RNN.  The products are those of
-csrc/product.h, or BLAS, through SciPy, where `set_isa("blas")` asks for it.
+A recurrent layer runs in one of two ways.  `packed_*` is the fast one: its weights are packed first,
+and products and gates are made together (csrc/packed.h).  `gru_*`, which has Cho's variant as well,
+and `rnn_*`, for the LSTM and the simple RNN, have separate products and gate loops (csrc/gates.h).
+The products are those of csrc/product.h, or BLAS, through SciPy, where `set_isa("blas")` asks for
+it.
 """
 import ctypes
 import os
@@ -37,7 +37,8 @@ cdef extern from "csrc/levels.h" nogil:
         const void *b
         void *c
         Py_ssize_t a_step, b_step, c_step
-    ctypedef struct cgru_gru:
+    ctypedef struct cgru_sequence:
+        int gate_count
         Py_ssize_t steps, batch, inputs, units
         int reverse, ring, keep, from_zero, turned, start_grad
         const void *x
@@ -49,6 +50,7 @@ cdef extern from "csrc/levels.h" nogil:
         const void *bias
         void *packed
         void *h
+        void *c
         const void *drop
         void *read
         void *gates
@@ -56,13 +58,19 @@ cdef extern from "csrc/levels.h" nogil:
         const void *dy
         Py_ssize_t dy_row, dy_step
         void *dh
+        void *dc
         void *carry
+        void *carry_c
         void *dread
         Py_ssize_t carry_row
         void *dx
         void *dkernel
         void *drecurrent_kernel
         void *dbias
+    ctypedef struct cgru_cell:
+        int gate_count, bias_rows, kept
+        Py_ssize_t (*packed_size)(const cgru_sequence *job) noexcept
+        Py_ssize_t (*gates_size)(const cgru_sequence *job) noexcept
     ctypedef struct cgru_update:
         Py_ssize_t size
         void *theta
@@ -77,10 +85,10 @@ cdef extern from "csrc/levels.h" nogil:
     unsigned long cgru_flush_subnormals()
     void cgru_restore_mode(unsigned long mode)
     Py_ssize_t cgru_lanes(bint is_double)
-    Py_ssize_t cgru_packed_size(const cgru_gru *job, bint is_double)
-    void cgru_gru_pack(cgru_gru *job, bint is_double)
-    void cgru_gru_forward(cgru_gru *job, bint is_double)
-    void cgru_gru_backward(cgru_gru *job, bint is_double)
+    const cgru_cell *cgru_cell_of(int gate_count, bint is_double)
+    void cgru_pack(cgru_sequence *job, bint is_double)
+    void cgru_forward(cgru_sequence *job, bint is_double)
+    void cgru_backward(cgru_sequence *job, bint is_double)
     void cgru_multiply(cgru_product *job, bint is_double)
     void cgru_sgd(cgru_update *job, bint is_double)
     void cgru_rmsprop(cgru_update *job, bint is_double)
@@ -130,7 +138,7 @@ def isa():
 
 
 cpdef int packs() noexcept:
-    """A number for the instruction level that the packed kernel runs at; 0: BLAS is to be used."""
+    """A number for the instruction level that the packed kernels run at; 0: BLAS is to be used."""
     return 0 if use_blas else 1 + <int>(cgru_active - cgru_levels)
 
 
@@ -686,7 +694,7 @@ def rnn_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel
         cgru_restore_mode(mode)
 
 
-# ---- GRU, packed ---------------------------------------------------------------------------------
+# ---- Recurrent cells, packed ---------------------------------------------------------------------
 
 cdef inline void *aligned(void *buffer) noexcept:
     """The first whole cache line in a buffer that has room for one more than is needed."""
@@ -697,29 +705,30 @@ cdef Py_ssize_t slack(bint d) noexcept:
     return 8 if d else 16
 
 
-cdef Py_ssize_t chunk_steps(Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H) noexcept:
-    """The steps whose input projection is made together: half a megabyte of it, as far as that
-    goes, so that it is still in the cache when it is used."""
-    cdef Py_ssize_t steps = 131072 // ((4 * H + I) * B)
-    return 1 if steps < 1 else T if steps > T else steps
+cdef int set_chunk(cgru_sequence *job, const cgru_cell *cell) noexcept:
+    """How many steps have their input projection made together, and how many gates has room for:
+    half a megabyte of it, as far as that goes, so that it is still in the cache when it is used."""
+    cdef Py_ssize_t steps = 131072 // ((cell.kept * job.units + job.inputs) * job.batch)
+    job.chunk = 1 if steps < 1 else job.steps if steps > job.steps else steps
+    job.gate_steps = job.steps if job.keep else job.chunk
+    return 0
 
 
-cdef Py_ssize_t gates_size(Py_ssize_t steps, Py_ssize_t B, Py_ssize_t H, bint d) noexcept:
-    cdef Py_ssize_t lanes = cgru_lanes(d)
-    return (H + lanes - 1) // lanes * steps * B * 4 * lanes + slack(d)
-
-
-cpdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) packed_gru_sizes(
-        Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, bint double, bint keep) except *:
-    """The numbers of elements of the buffers `packed`, `gates` and `work` below."""
-    cdef cgru_gru job
-    cdef Py_ssize_t packed, work, lanes = cgru_lanes(double)
+cpdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) packed_sizes(
+        int gate_count, Py_ssize_t T, Py_ssize_t B, Py_ssize_t I, Py_ssize_t H, bint double,
+        bint keep) except *:
+    """The numbers of elements of the buffers `packed`, `gates` and `work` below, of the cell that
+    has so many gates: the GRU 3, the LSTM 4, the simple RNN 1."""
+    cdef cgru_sequence job
+    cdef Py_ssize_t packed, work
+    cdef const cgru_cell *cell = cgru_cell_of(gate_count, double)
     memset(&job, 0, sizeof(job))
-    job.inputs, job.units = I, H
-    packed = cgru_packed_size(&job, double) + slack(double)
+    job.steps, job.batch, job.inputs, job.units, job.keep = T, B, I, H, keep
+    set_chunk(&job, cell)
+    packed = cell.packed_size(&job) + slack(double)
     job.turned, job.dx = True, &job
-    work = cgru_packed_size(&job, double) + 2 * B * carry_row(H, lanes) + slack(double)
-    return (packed, gates_size(T if keep else chunk_steps(T, B, I, H), B, H, double), work)
+    work = cell.packed_size(&job) + 3 * B * carry_row(H, cgru_lanes(double)) + slack(double)
+    return (packed, cell.gates_size(&job) + slack(double), work)
 
 
 cdef inline Py_ssize_t carry_row(Py_ssize_t H, Py_ssize_t lanes) noexcept:
@@ -734,7 +743,7 @@ cdef void *scratch(str where, str name, cnp.ndarray buffer, int kind,
     return aligned(data(where, name, buffer, kind, 1, dim(buffer, 0)))
 
 
-cdef int set_sequence(str where, cgru_gru *job, cnp.ndarray x, cnp.ndarray mask,
+cdef int set_sequence(str where, cgru_sequence *job, cnp.ndarray x, cnp.ndarray mask,
                       int kind) except -1:
     """The inputs and the mask of a job: [B, T, ...] with any distances between B and T."""
     cdef Py_ssize_t size = 8 if kind == cnp.NPY_DOUBLE else 4
@@ -754,180 +763,214 @@ cdef int set_sequence(str where, cgru_gru *job, cnp.ndarray x, cnp.ndarray mask,
     return 0
 
 
-cpdef object packed_gru_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
-                             cnp.ndarray packed, bint recurrent=True):
-    """Pack weights for `packed_gru_forward`.
+cpdef object packed_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
+                         cnp.ndarray packed, bint recurrent=True):
+    """Pack weights for `packed_forward`.
 
-    kernel [I, 3H], recurrent_kernel [H, 3H], bias [2, 3H] or None;
-    packed, out: at least `packed_gru_sizes(...)[0]` elements.  The recurrent kernel may be left
-    out for a single step from a state of 0.
+    kernel [I, GH], recurrent_kernel [H, GH]; bias [GH], [2, 3H] for the GRU, or None;
+    packed, out: at least `packed_sizes(...)[0]` elements.  The recurrent kernel may be left out for
+    a single step from a state of 0.
     """
-    cdef cgru_gru job
-    cdef int kind = real_kind("packed_gru_pack", kernel)
+    cdef cgru_sequence job
+    cdef int kind = real_kind("packed_pack", kernel)
     cdef bint d = kind == cnp.NPY_DOUBLE
     memset(&job, 0, sizeof(job))
     job.steps = job.batch = 1
     job.from_zero = not recurrent
     job.inputs, job.units = dim(kernel, 0), dim(recurrent_kernel, 0)
-    set_weights("packed_gru_pack", &job, kernel, recurrent_kernel, kind)
-    job.bias = data_or_null("packed_gru_pack", "bias", bias, kind, 2, 2, 3 * job.units)
-    job.packed = scratch("packed_gru_pack", "packed", packed, kind,
-                         cgru_packed_size(&job, d) + slack(d))
+    set_weights("packed_pack", &job, kernel, recurrent_kernel, kind)
+    job.bias = bias_data("packed_pack", "bias", &job, bias, kind)
+    job.packed = scratch("packed_pack", "packed", packed, kind,
+                         cgru_cell_of(job.gate_count, d).packed_size(&job) + slack(d))
     with nogil:
-        cgru_gru_pack(&job, d)
+        cgru_pack(&job, d)
 
 
-cdef int set_weights(str where, cgru_gru *job, cnp.ndarray kernel, cnp.ndarray recurrent_kernel,
-                     int kind) except -1:
-    cdef Py_ssize_t H = job.units
-    job.kernel = data(where, "kernel", kernel, kind, 2, job.inputs, 3 * H)
-    job.recurrent_kernel = data(where, "recurrent_kernel", recurrent_kernel, kind, 2, H, 3 * H)
+cdef int set_weights(str where, cgru_sequence *job, cnp.ndarray kernel,
+                     cnp.ndarray recurrent_kernel, int kind) except -1:
+    """The weights of a job, whose shapes tell the cell."""
+    cdef Py_ssize_t H = job.units, G = dim(kernel, 1) // max(H, 1)
+    require(G == 1 or G == 3 or G == 4, f"{where}: shapes do not agree: kernel, recurrent_kernel")
+    job.gate_count = <int>G
+    job.kernel = data(where, "kernel", kernel, kind, 2, job.inputs, G * H)
+    job.recurrent_kernel = data(where, "recurrent_kernel", recurrent_kernel, kind, 2, H, G * H)
     return 0
 
 
-cdef int set_states(str where, cgru_gru *job, cnp.ndarray h, cnp.ndarray drop, cnp.ndarray read,
-                    int kind) except -1:
+cdef void *bias_data(str where, str name, cgru_sequence *job, cnp.ndarray bias,
+                     int kind) except? NULL:
+    cdef Py_ssize_t rows = cgru_cell_of(job.gate_count, False).bias_rows
+    cdef Py_ssize_t columns = job.gate_count * job.units
+    if rows == 2:
+        return data_or_null(where, name, bias, kind, 2, rows, columns)
+    return data_or_null(where, name, bias, kind, 1, columns)
+
+
+cdef int set_states(str where, cgru_sequence *job, cnp.ndarray h, cnp.ndarray c, cnp.ndarray drop,
+                    cnp.ndarray read, int kind) except -1:
     """The states of a job, and what the products read of them."""
     cdef Py_ssize_t count = 2 if job.ring else job.steps + 1
     job.h = job.read = data(where, "h", h, kind, 3, count, job.batch, job.units)
+    if job.gate_count == 4:
+        job.c = data(where, "c", c, kind, 3, count, job.batch, job.units)
     job.drop = data_or_null(where, "drop", drop, kind, 2, job.batch, job.units)
     if job.drop != NULL:
         job.read = data(where, "read", read, kind, 3, count, job.batch, job.units)
     return 0
 
 
-cpdef object packed_gru_forward(cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask, bint reverse,
-                                bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray drop,
-                                cnp.ndarray read, cnp.ndarray gates):
-    """A whole GRU sequence, reset_after=True.
+cpdef object packed_forward(int gate_count, cnp.ndarray x, cnp.ndarray packed, cnp.ndarray mask,
+                            bint reverse, bint from_zero, bint keep, cnp.ndarray h, cnp.ndarray c,
+                            cnp.ndarray drop, cnp.ndarray read, cnp.ndarray gates):
+    """A whole sequence.
 
     Parameters
     ----------
+    gate_count : int
+        3: of a GRU (reset_after=True); 4: of an LSTM; 1: of a simple RNN.
     x : [B, T, I], with any distances between sequences and steps
     packed
-        From `packed_gru_pack`, at the same instruction level.
+        From `packed_pack`, at the same instruction level.
     mask : [B, T] of bool or uint8 with any distances, or None
         Where it is 0 the state stays as it was.
     reverse : bool
         Walk the time axis from its end.
     from_zero : bool
-        The initial state is 0 (and h says so, too): its product is left out.
+        The initial h is 0 (and h says so, too): its product is left out.
     keep : bool
-        Keep the gates of all steps for `packed_gru_backward`.
+        Keep the gates of all steps for `packed_backward`.
     h : [T + 1, B, H] or [2, B, H], in and out
         The states as in `gru_forward`.  Where there are two only, they are used in turn: in, the
         initial state, at 0; out, the last one, at T % 2.
+    c : like h, in and out
+        The LSTM's cells; None for the others.
     drop : [B, H], or None
-        Factors on what the gates read of the states, the same at every step: dropout.
+        Factors on what the gates read of h, the same at every step: dropout.
     read : like h, or None without `drop`; in and out
-        The states times `drop`.
-    gates : at least `packed_gru_sizes(...)[1]` elements, out
+        h times `drop`.
+    gates : at least `packed_sizes(...)[1]` elements, out
     """
-    cdef cgru_gru job
-    cdef int kind = real_kind("packed_gru_forward", x)
+    cdef cgru_sequence job
+    cdef int kind = real_kind("packed_forward", x)
     cdef bint d = kind == cnp.NPY_DOUBLE
+    cdef const cgru_cell *cell = cgru_cell_of(gate_count, d)
     memset(&job, 0, sizeof(job))
-    job.units = dim(h, 2)
-    set_sequence("packed_gru_forward", &job, x, mask, kind)
+    require(cell.gate_count == gate_count, "packed_forward: gate_count: expected 1, 3 or 4")
+    job.gate_count, job.units = gate_count, dim(h, 2)
+    set_sequence("packed_forward", &job, x, mask, kind)
     job.ring = dim(h, 0) != job.steps + 1
-    require(not (job.ring and keep), "packed_gru_forward: keep: expected all T + 1 states in h")
+    require(not (job.ring and keep), "packed_forward: keep: expected all T + 1 states in h")
     job.reverse, job.from_zero, job.keep = reverse, from_zero, keep
-    set_states("packed_gru_forward", &job, h, drop, read, kind)
-    job.packed = scratch("packed_gru_forward", "packed", packed, kind,
-                         cgru_packed_size(&job, d) + slack(d))
-    job.chunk = chunk_steps(job.steps, job.batch, job.inputs, job.units)
-    job.gate_steps = job.steps if keep else job.chunk
-    job.gates = scratch("packed_gru_forward", "gates", gates, kind,
-                        gates_size(job.gate_steps, job.batch, job.units, d))
+    set_states("packed_forward", &job, h, c, drop, read, kind)
+    job.packed = scratch("packed_forward", "packed", packed, kind,
+                         cell.packed_size(&job) + slack(d))
+    set_chunk(&job, cell)
+    job.gates = scratch("packed_forward", "gates", gates, kind, cell.gates_size(&job) + slack(d))
     with nogil:
-        cgru_gru_forward(&job, d)
+        cgru_forward(&job, d)
 
 
-cpdef object packed_gru_backward(
+cpdef object packed_backward(
         cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray mask,
-        bint reverse, bint from_zero, cnp.ndarray h, cnp.ndarray drop, cnp.ndarray read,
-        cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh, bint start_grad, cnp.ndarray dx,
-        cnp.ndarray dkernel, cnp.ndarray drecurrent_kernel, cnp.ndarray dbias, cnp.ndarray work):
-    """The gradients of `packed_gru_forward`; arguments not listed here as there.
+        bint reverse, bint from_zero, cnp.ndarray h, cnp.ndarray c, cnp.ndarray drop,
+        cnp.ndarray read, cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh, cnp.ndarray dc,
+        bint start_grad, cnp.ndarray dx, cnp.ndarray dkernel, cnp.ndarray drecurrent_kernel,
+        cnp.ndarray dbias, cnp.ndarray work):
+    """The gradients of `packed_forward`; arguments not listed here as there.
 
     Parameters
     ----------
-    kernel, recurrent_kernel : as given to `packed_gru_pack`
-    h, read : [T + 1, B, H]
+    kernel, recurrent_kernel : as given to `packed_pack`
+    h, c, read : [T + 1, B, H]
     gates, in and out
-        As `packed_gru_forward` left them; they become their own gradients.
+        As `packed_forward` left them; they become their own gradients.
     dy : [B, T, H] with any distances between sequences and steps, or None
-        Gradient of the loss with respect to the state after each step.
-    dh : [B, H], in and out
-        In: gradient with respect to the last state (besides dy).  Out, if `start_grad`: to the
-        initial state.
+        Gradient of the loss with respect to h after each step.
+    dh, dc : [B, H], in and out
+        In: gradients with respect to the last h (besides dy) and c.  Out, if `start_grad`: to the
+        initial ones.  dc is None where c is.
     dx : [T, B, I], out, or None
     dkernel, drecurrent_kernel, dbias
         Like the weights; added to.  dbias may be None, or all: of frozen weights.
-    work : at least `packed_gru_sizes(...)[2]` elements, scratch
+    work : at least `packed_sizes(...)[2]` elements, scratch
     """
-    cdef cgru_gru job
-    cdef int kind = real_kind("packed_gru_backward", x)
+    cdef cgru_sequence job
+    cdef int kind = real_kind("packed_backward", x)
     cdef bint d = kind == cnp.NPY_DOUBLE
-    cdef Py_ssize_t T, B, I, H, packed, size = 8 if d else 4
+    cdef Py_ssize_t T, B, I, H, columns, packed, size = 8 if d else 4
+    cdef const cgru_cell *cell
     memset(&job, 0, sizeof(job))
     job.units = dim(h, 2)
-    set_sequence("packed_gru_backward", &job, x, mask, kind)
+    set_sequence("packed_backward", &job, x, mask, kind)
     T, B, I, H = job.steps, job.batch, job.inputs, job.units
-    set_weights("packed_gru_backward", &job, kernel, recurrent_kernel, kind)
+    set_weights("packed_backward", &job, kernel, recurrent_kernel, kind)
+    cell, columns = cgru_cell_of(job.gate_count, d), job.gate_count * H
     job.reverse, job.from_zero, job.keep, job.turned = reverse, from_zero, True, True
     job.start_grad = start_grad
-    set_states("packed_gru_backward", &job, h, drop, read, kind)
+    set_states("packed_backward", &job, h, c, drop, read, kind)
     job.gate_steps = T
-    job.gates = scratch("packed_gru_backward", "gates", gates, kind, gates_size(T, B, H, d))
+    job.gates = scratch("packed_backward", "gates", gates, kind, cell.gates_size(&job) + slack(d))
     if dy is not None:
         require(cnp.PyArray_NDIM(dy) == 3 and dim(dy, 0) == B and dim(dy, 1) == T
                 and dim(dy, 2) == H and cnp.PyArray_TYPE(dy) == kind
                 and (cnp.PyArray_STRIDE(dy, 2) == size or H == 1),
-                "packed_gru_backward: shapes do not agree: dy")
+                "packed_backward: shapes do not agree: dy")
         job.dy = cnp.PyArray_DATA(dy)
         job.dy_row, job.dy_step = (cnp.PyArray_STRIDE(dy, 0) // size,
                                    cnp.PyArray_STRIDE(dy, 1) // size)
-    job.dh = data("packed_gru_backward", "dh", dh, kind, 2, B, H)
-    job.dx = data_or_null("packed_gru_backward", "dx", dx, kind, 3, T, B, I)
-    job.dkernel = data_or_null("packed_gru_backward", "dkernel", dkernel, kind, 2, I, 3 * H)
-    job.drecurrent_kernel = data_or_null("packed_gru_backward", "drecurrent_kernel",
-                                         drecurrent_kernel, kind, 2, H, 3 * H)
+    job.dh = data("packed_backward", "dh", dh, kind, 2, B, H)
+    if job.c != NULL:
+        job.dc = data("packed_backward", "dc", dc, kind, 2, B, H)
+    job.dx = data_or_null("packed_backward", "dx", dx, kind, 3, T, B, I)
+    job.dkernel = data_or_null("packed_backward", "dkernel", dkernel, kind, 2, I, columns)
+    job.drecurrent_kernel = data_or_null("packed_backward", "drecurrent_kernel",
+                                         drecurrent_kernel, kind, 2, H, columns)
     require((dkernel is None) == (drecurrent_kernel is None) and (dkernel is not None or
                                                                   dbias is None),
-            "packed_gru_backward: dkernel, drecurrent_kernel, dbias: expected all or none")
-    job.dbias = data_or_null("packed_gru_backward", "dbias", dbias, kind, 2, 2, 3 * H)
-    packed = cgru_packed_size(&job, d)
+            "packed_backward: dkernel, drecurrent_kernel, dbias: expected all or none")
+    job.dbias = bias_data("packed_backward", "dbias", &job, dbias, kind)
+    packed = cell.packed_size(&job)
     job.carry_row = carry_row(H, cgru_lanes(d))
-    job.packed = scratch("packed_gru_backward", "work", work, kind,
-                         packed + 2 * B * job.carry_row + slack(d))
+    job.packed = scratch("packed_backward", "work", work, kind,
+                         packed + 3 * B * job.carry_row + slack(d))
     job.carry = at(job.packed, d, packed)
     job.dread = at(job.carry, d, B * job.carry_row)
+    job.carry_c = at(job.dread, d, B * job.carry_row)
     with nogil:
-        cgru_gru_pack(&job, d)
-        cgru_gru_backward(&job, d)
+        cgru_pack(&job, d)
+        cgru_backward(&job, d)
 
 
-cdef class GRUWorkspace:
-    """What a layer keeps from call to call: large buffers, and its weights, packed.
+cdef class Workspace:
+    """What a recurrent layer keeps from call to call: large buffers, and its weights, packed.
 
     Fresh memory costs a page fault for every 4 kB, as much as the arithmetic on it.  A buffer is
     here only while no call uses it, so that calls from several threads never share one.
+
+    Parameters
+    ----------
+    gate_count : int
+        As in `packed_forward`.
     """
+    cdef int gate_count
     cdef cnp.ndarray passing, kept, packed, work
     cdef tuple known  # of weights, packed for predictions: key, buffer
 
-    def __reduce__(self):
-        return GRUWorkspace, ()  # a copy, in this process or another, begins without buffers
+    def __init__(self, int gate_count):
+        self.gate_count = gate_count
 
-    def forward(self, cnp.ndarray x, cnp.ndarray start, cnp.ndarray mask, cnp.ndarray drop,
-                list weights, bint reverse, bint all_states, bint keep):
-        """A sequence through `packed_gru_forward`.
+    def __reduce__(self):
+        return Workspace, (self.gate_count,)  # a copy, here or elsewhere, begins without buffers
+
+    def forward(self, cnp.ndarray x, start, cnp.ndarray mask, cnp.ndarray drop, list weights,
+                bint reverse, bint all_states, bint keep):
+        """A sequence through `packed_forward`.
 
         Parameters
         ----------
         x : [B, T, I], copied where features do not lie together
-        start : [B, H], or None for zeros
+        start : sequence of [B, H], or None for zeros
+            The initial states: h, and c of an LSTM.
         drop : [B, H], or None
         weights
             Variables: the kernel, the recurrent kernel, and the bias, if there is one.
@@ -937,48 +980,52 @@ cdef class GRUWorkspace:
         Returns
         -------
         h : [T + 1, B, H] or [2, B, H]
-            As in `packed_gru_forward`.
-        read : as there; None without `drop`
+            As in `packed_forward`.
         last : [B, H]
             That of h which is the last.
+        c, last_c
+            The same of an LSTM; None for others.
+        read : as there; None without `drop`
         gates : ndarray or None
             For `backward`, if it will be called.
         """
-        cdef int kind = real_kind("GRUWorkspace.forward", x)
+        cdef int kind = real_kind("Workspace.forward", x)
         cdef bint d = kind == cnp.NPY_DOUBLE
         x = features_together(x)
         cdef cnp.ndarray kernel = weights[0]._value, recurrent_kernel = weights[1]._value
         cdef cnp.ndarray bias = weights[2]._value if len(weights) > 2 else None
         cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2), H = dim(recurrent_kernel, 0)
-        cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) sizes = packed_gru_sizes(T, B, I, H, d, keep)
+        cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) sizes = packed_sizes(self.gate_count, T, B, I, H,
+                                                                       d, keep)
         # Two states are enough where nobody asks for those in between.
         all_states = all_states or keep or T == 1
         cdef cnp.npy_intp[3] dims = [T + 1 if all_states else 2, B, H]
         cdef Py_ssize_t first = T if reverse and all_states else 0
-        cdef cnp.ndarray h = cnp.PyArray_EMPTY(3, dims, kind, 0), read = None, packed, gates
-        if start is None:
-            memset(at(cnp.PyArray_DATA(h), d, first * B * H), 0, B * H * (8 if d else 4))
-        else:
-            h[first] = start
+        cdef Py_ssize_t end = T % 2 if not all_states else 0 if reverse else T
+        cdef cnp.ndarray h = states_from(dims, kind, first, None if start is None else start[0])
+        cdef cnp.ndarray c = None, read = None, packed, gates
+        if self.gate_count == 4:
+            c = states_from(dims, kind, first, None if start is None else start[1])
         if drop is not None:
             read = cnp.PyArray_EMPTY(3, dims, kind, 0)
             read[first] = h[first] * drop
         if keep:
             packed = room(self.packed, sizes[0], kind)
             self.packed = None
-            packed_gru_pack(kernel, recurrent_kernel, bias, packed, T > 1 or start is not None)
+            packed_pack(kernel, recurrent_kernel, bias, packed, T > 1 or start is not None)
             gates, self.kept = self.kept, None
         else:
             packed = self.packed_once(weights, kernel, recurrent_kernel, bias, sizes[0], kind)
             gates, self.passing = self.passing, None
         gates = room(gates, sizes[1], kind)
-        packed_gru_forward(x, packed, mask, reverse, start is None, keep, h, drop, read, gates)
-        last = h[T % 2 if not all_states else 0 if reverse else T]
+        packed_forward(self.gate_count, x, packed, mask, reverse, start is None, keep, h, c, drop,
+                       read, gates)
+        last, last_c = h[end], None if c is None else c[end]
         if keep:
             self.packed = packed
-            return h, read, last, gates
+            return h, last, c, last_c, read, gates
         self.passing = gates
-        return h, read, last, None
+        return h, last, c, last_c, read, None
 
     cdef cnp.ndarray packed_once(self, list weights, kernel, recurrent_kernel, bias,
                                  Py_ssize_t size, int kind):
@@ -989,42 +1036,54 @@ cdef class GRUWorkspace:
             key.append(weight._memory.stamp)
         if known is None or known[0] != key:
             packed = room(None, size, kind)
-            packed_gru_pack(kernel, recurrent_kernel, bias, packed, True)
+            packed_pack(kernel, recurrent_kernel, bias, packed, True)
             known = self.known = key, packed
         return known[1]
 
     def backward(self, cnp.ndarray x, bint from_zero, cnp.ndarray mask, cnp.ndarray drop,
-                 list weights, bint reverse, cnp.ndarray h, cnp.ndarray read, cnp.ndarray gates,
-                 cnp.ndarray dy, cnp.ndarray dh, bint needs_input_grad, bint needs_start_grad,
-                 bint frozen):
-        """Its `packed_gru_backward`, once for each `forward`: `gates` are used up.
+                 list weights, bint reverse, cnp.ndarray h, cnp.ndarray c, cnp.ndarray read,
+                 cnp.ndarray gates, cnp.ndarray dy, cnp.ndarray dh, cnp.ndarray dc,
+                 bint needs_input_grad, bint needs_start_grad, bint frozen):
+        """Its `packed_backward`, once for each `forward`: `gates` are used up.
 
         Weights that are frozen get no gradient.
 
         Returns dx [T, B, I], or None where it is not needed.
         """
-        cdef int kind = real_kind("GRUWorkspace.backward", x)
+        cdef int kind = real_kind("Workspace.backward", x)
         cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2)
         cdef cnp.npy_intp[3] dims = [T, B, I]
         x = features_together(x)
         if dy is not None:
             dy = features_together(dy)
         cdef cnp.ndarray dx = cnp.PyArray_EMPTY(3, dims, kind, 0) if needs_input_grad else None
-        cdef cnp.ndarray work = room(self.work, packed_gru_sizes(
-            T, B, I, dim(h, 2), kind == cnp.NPY_DOUBLE, True)[2], kind)
+        cdef cnp.ndarray work = room(self.work, packed_sizes(
+            self.gate_count, T, B, I, dim(h, 2), kind == cnp.NPY_DOUBLE, True)[2], kind)
         self.work = None
-        packed_gru_backward(x, weights[0]._value, weights[1]._value, mask, reverse, from_zero, h,
-                            drop, read, gates, dy, dh, needs_start_grad, dx,
-                            None if frozen else weights[0].grad,
-                            None if frozen else weights[1].grad,
-                            None if frozen or len(weights) < 3 else weights[2].grad, work)
+        packed_backward(x, weights[0]._value, weights[1]._value, mask, reverse, from_zero, h, c,
+                        drop, read, gates, dy, dh, dc, needs_start_grad, dx,
+                        None if frozen else weights[0].grad,
+                        None if frozen else weights[1].grad,
+                        None if frozen or len(weights) < 3 else weights[2].grad, work)
         self.work, self.kept = work, gates
         return dx
 
 
+cdef cnp.ndarray states_from(cnp.npy_intp *dims, int kind, Py_ssize_t first, start):
+    """Room for states [count, B, H], of which one, at `first`, is `start`, or zeros for None."""
+    cdef cnp.ndarray states = cnp.PyArray_EMPTY(3, dims, kind, 0)
+    cdef Py_ssize_t size = dims[1] * dims[2]
+    cdef bint d = kind == cnp.NPY_DOUBLE
+    if start is None:
+        memset(at(cnp.PyArray_DATA(states), d, first * size), 0, size * (8 if d else 4))
+    else:
+        states[first] = start
+    return states
+
+
 cdef struct Stage:
-    # A layer of a StreamProgram: a GRU, if `units` of the job are not 0, or a Dense.
-    cgru_gru job
+    # A layer of a StreamProgram: recurrent, if `units` of the job are not 0, or a Dense.
+    cgru_sequence job
     Py_ssize_t inputs, outputs
     int activation  # 0: linear, 1: sigmoid, 2: tanh
     const void *kernel
@@ -1038,8 +1097,8 @@ cdef class StreamProgram:
     Parameters
     ----------
     layers : list of tuple
-        For a GRU (reset_after=True, of tanh and sigmoid) its weights and None; for a Dense its
-        weights and its activation: "linear", "sigmoid" or "tanh".
+        For a GRU (reset_after=True), an LSTM or a simple RNN, of tanh and sigmoid, its weights and
+        None; for a Dense its weights and its activation: "linear", "sigmoid" or "tanh".
     batch : int
     """
     cdef Stage stages[16]
@@ -1047,7 +1106,7 @@ cdef class StreamProgram:
     cdef bint busy
     cdef Py_ssize_t batch, inputs
     cdef list layers, weights, buffers, key
-    cdef readonly list states  # of each GRU: [2, B, H], whose first is the state
+    cdef readonly list states  # of each recurrent layer: a list of [2, B, H], which begin with one
 
     def __init__(self, list layers, Py_ssize_t batch):
         require(0 < len(layers) <= 16, "StreamProgram: expected 1 to 16 layers")
@@ -1067,12 +1126,17 @@ cdef class StreamProgram:
             require(i == 0 or stage.inputs == self.stages[i - 1].outputs,
                     "StreamProgram: shapes do not agree")
             if activation is None:
-                stage.outputs //= 3
-                stage.job.units = stage.outputs
+                stage.job.gate_count = stage.outputs // dim(weights[1]._value, 0)
+                stage.job.units = stage.outputs = stage.outputs // stage.job.gate_count
                 buffer = self.zeros((2, batch, stage.outputs))
-                self.states.append(buffer)
+                states = [buffer]
                 stage.job.h = stage.job.read = cnp.PyArray_DATA(buffer)
                 stage.y = at(stage.job.h, self.kind == cnp.NPY_DOUBLE, batch * stage.outputs)
+                if stage.job.gate_count == 4:
+                    buffer = self.zeros((2, batch, stage.outputs))
+                    states.append(buffer)
+                    stage.job.c = cnp.PyArray_DATA(buffer)
+                self.states.append(states)
             else:
                 stage.activation = ("linear", "sigmoid", "tanh").index(activation)
                 buffer = self.zeros((batch, stage.outputs))
@@ -1116,9 +1180,10 @@ cdef class StreamProgram:
                                           stage.outputs)
                 kept += [weights[0]._value, bias]
                 continue
-            sizes = packed_gru_sizes(1, self.batch, stage.inputs, stage.outputs, d, False)
+            sizes = packed_sizes(stage.job.gate_count, 1, self.batch, stage.inputs, stage.outputs,
+                                 d, False)
             packed, gates = self.zeros((sizes[0],)), self.zeros((sizes[1],))
-            packed_gru_pack(weights[0]._value, weights[1]._value, bias, packed)
+            packed_pack(weights[0]._value, weights[1]._value, bias, packed)
             stage.job.packed = aligned(cnp.PyArray_DATA(packed))
             stage.job.gates = aligned(cnp.PyArray_DATA(gates))
             stage.job.steps = stage.job.chunk = stage.job.gate_steps = 1
@@ -1191,8 +1256,11 @@ cdef class StreamProgram:
             stage = &self.stages[i]
             if stage.job.units:
                 stage.job.x = x
-                cgru_gru_forward(&stage.job, d)
+                cgru_forward(&stage.job, d)
                 memcpy(stage.job.h, stage.y, B * stage.outputs * size)
+                if stage.job.c != NULL:
+                    memcpy(stage.job.c, at(stage.job.c, d, B * stage.outputs),
+                           B * stage.outputs * size)
             else:
                 if stage.bias != NULL:
                     for row in range(B):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _kernels
-from cgru.layers import _gru_kernels, _rnn_kernels
+from cgru.layers import _packed, _plain
 from cgru.layers._layout import time_major
 from cgru.layers.base import Backward, Layer
 from cgru.layers.gru import GRU
@@ -17,7 +17,7 @@ from cgru.layers.lstm import LSTM
 from cgru.layers.recurrent import Recurrent
 from cgru.training import Trainer
 
-_KERNELS = (_gru_kernels.packed_sequence, _gru_kernels.plain_sequence, _rnn_kernels.sequence)
+_KERNELS = (_packed.sequence, _plain.gru, _plain.rnn)
 
 
 class Call:
@@ -86,10 +86,10 @@ class Call:
         layer = self.layer
         mask = None if self.mask is None else self.mask.view(np.uint8)
         if isinstance(layer, GRU):
-            h, values = _gru_kernels.plain_forward(layer, self.x, self._start, mask)
+            h, values = _plain.gru_forward(layer, self.x, self._start, mask)
             states, names = [h], ["candidate", "update", "reset"]
         else:
-            states, values = _rnn_kernels.forward(layer, self.x, self._start, mask)
+            states, values = _plain.rnn_forward(layer, self.x, self._start, mask)
             names = ["input", "forget", "candidate", "output"] if len(states) > 1 else []
         for name, part in zip(("state", "cell"), states, strict=False):
             after, before = part[1:], part[:-1]

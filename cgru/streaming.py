@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cgru import _checks, _door, _kernels, activations
-from cgru.layers._gru_kernels import packed_sequence
+from cgru.layers import _packed
 from cgru.layers.base import Layer
 from cgru.layers.core import Dense
 from cgru.layers.graph import Graph
 from cgru.layers.gru import GRU
+from cgru.layers.lstm import LSTM
 from cgru.layers.normalization import BatchNormalization
+from cgru.layers.simple_rnn import SimpleRNN
 from cgru.layers.wrappers import TimeDistributed
 
 if TYPE_CHECKING:
@@ -109,12 +111,13 @@ class Stream:
         return twin
 
     def _compiled(self) -> _kernels.StreamProgram | None:
-        """The steps of a chain of GRU and Dense layers as one call, where they are as usual."""
+        """The steps of a chain of recurrent and Dense layers as one call, if they are as usual."""
         layers: list[Any] = []
+        layer: Any
         for layer in (step.layer for step in self._model.steps):
             if (
-                type(layer) is GRU
-                and layer._sequence(None) is packed_sequence
+                type(layer) in (GRU, LSTM, SimpleRNN)
+                and layer._sequence(None) is _packed.sequence
                 and not layer.return_state
             ):
                 layers.append((layer._variables, None))
@@ -261,7 +264,8 @@ class Stream:
     def _arrays(self, name: str) -> list[np.ndarray]:
         """The states of a layer, where they lie now."""
         if self._program is not None:
-            return [self._program.states[list(self._carriers).index(name)][0]]
+            states = self._program.states[list(self._carriers).index(name)]
+            return [state[0] for state in states]
         return list(self._carriers[name]._state)
 
     def _each(self, x: Any, change: Callable[[Any], Any]) -> Any:

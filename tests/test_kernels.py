@@ -122,14 +122,14 @@ class PackedSequence(Sequence):
     def sizes(self, keep=True):
         T, B, I = self.x.shape
         double = self.x.dtype == np.float64
-        return _kernels.packed_gru_sizes(T, B, I, self.start.shape[1], double, keep)
+        return _kernels.packed_sizes(3, T, B, I, self.start.shape[1], double, keep)
 
     def scratch(self, size):
         return np.full(size, np.nan, self.x.dtype)
 
     def packed(self):
         packed = self.scratch(self.sizes()[0])
-        _kernels.packed_gru_pack(self.kernel, self.recurrent, self.bias, packed)
+        _kernels.packed_pack(self.kernel, self.recurrent, self.bias, packed)
         return packed
 
     def states(self, count, first):
@@ -143,7 +143,8 @@ class PackedSequence(Sequence):
         h, self.read = self.states(T + 1, T if self.reverse else 0)
         gates = self.scratch(self.sizes()[1])
         mask = None if self.mask is None else self.mask.T
-        _kernels.packed_gru_forward(
+        _kernels.packed_forward(
+            3,
             self.x.swapaxes(0, 1),
             self.packed(),
             mask,
@@ -151,6 +152,7 @@ class PackedSequence(Sequence):
             not self.start.any(),
             True,
             h,
+            None,
             self.drop,
             self.read,
             gates,
@@ -164,7 +166,8 @@ class PackedSequence(Sequence):
         h, read = self.states(2, first)
         mask = None if self.mask is None else self.mask.T
         gates = self.scratch(self.sizes(keep=False)[1])
-        _kernels.packed_gru_forward(
+        _kernels.packed_forward(
+            3,
             self.x.swapaxes(0, 1),
             self.packed(),
             mask,
@@ -172,6 +175,7 @@ class PackedSequence(Sequence):
             False,
             False,
             h,
+            None,
             self.drop,
             read,
             gates,
@@ -183,7 +187,7 @@ class PackedSequence(Sequence):
         dx = np.full_like(self.x, np.nan) if input_grad else None
         dh = self.dlast.copy()
         sums = [np.zeros_like(a) for a in (self.kernel, self.recurrent, self.bias)]
-        _kernels.packed_gru_backward(
+        _kernels.packed_backward(
             self.x.swapaxes(0, 1),
             self.kernel,
             self.recurrent,
@@ -191,11 +195,13 @@ class PackedSequence(Sequence):
             self.reverse,
             not self.start.any(),
             h,
+            None,
             self.drop,
             self.read,
             gates,
             self.dy.swapaxes(0, 1) if sequences else None,
             dh,
+            None,
             True,
             dx,
             *sums,
@@ -319,12 +325,15 @@ def test_gru_kernels_refuse_shapes_that_do_not_agree(rng, kind, reset_after):
 
 
 class RNNSequence:
-    """Inputs of a random sequence of an LSTM (4 gates) or a simple RNN (1)."""
+    """Inputs of a random sequence of an LSTM (4 gates) or a simple RNN (1), and calls on them."""
+
+    drop = None  # factors on the states that the gates read
 
     def __init__(self, rng, shape, gates, reverse=False, mask="no mask", dtype="f8"):
         B, T, I, H = shape
         draw = lambda *size: (rng.standard_normal(size) * 0.7).astype(dtype)  # noqa: E731
         count = 2 if gates == 4 else 1
+        self.gates = gates
         self.x, self.start = draw(T, B, I), [draw(B, H) for _ in range(count)]
         self.weights = [
             draw(I, gates * H),
@@ -334,30 +343,41 @@ class RNNSequence:
         self.reverse, self.mask = reverse, Sequence(rng, shape, mask=mask).mask
         self.dy, self.dlast = draw(T, B, H), [draw(B, H) for _ in range(count)]
 
+    def states(self, count, first):
+        """Room for states, with the initial ones: h and c, which is None for a simple RNN."""
+        buffers = [np.full((count, *s.shape), np.nan, self.x.dtype) for s in self.start]
+        for buffer, start in zip(buffers, self.start, strict=True):
+            buffer[first] = start
+        return (*buffers, None)[:2]
+
     def forward(self):
         """States [T, B, H] in time order, the last states, and the buffers."""
-        T, B, H = self.dy.shape
-        buffers = [np.full((T + 1, B, H), np.nan, self.x.dtype) for _ in self.start]
-        for buffer, start in zip(buffers, self.start, strict=True):
-            buffer[T if self.reverse else 0] = start
-        h, c = (*buffers, None)[:2]
+        T, B, _ = self.x.shape
+        h, c = self.states(T + 1, T if self.reverse else 0)
         gates = np.full((T, B, self.weights[0].shape[1]), np.nan, self.x.dtype)
         _kernels.rnn_forward(self.x, *self.weights, self.mask, self.reverse, h, c, gates)
-        states = h[:-1] if self.reverse else h[1:]
-        return states, [b[0 if self.reverse else T] for b in buffers], (h, c, gates)
+        return self.found(h, c, (h, c, gates))
 
-    def backward(self, input_grad=True, trainable=True):
+    def found(self, h, c, buffers):
+        end = 0 if self.reverse else len(self.x)
+        last = [state[end] for state in (h, c) if state is not None]
+        return h[:-1] if self.reverse else h[1:], last, buffers
+
+    def backward(self, input_grad=True, trainable=True, sequences=True):
         """Gradients of x, the weights and the initial states."""
         _, _, buffers = self.forward()
         dx = np.full_like(self.x, np.nan) if input_grad else None
         dstates = [d.copy() for d in self.dlast]
         sums = [np.ones_like(w) if trainable else None for w in self.weights]
+        dy = self.dy if sequences else None
+        self.call_backward(buffers, dy, *(*dstates, None)[:2], dx, sums)
+        return dx, *(None if s is None else s - 1 for s in sums), *dstates
+
+    def call_backward(self, buffers, dy, dh, dc, dx, sums):
         kernel, recurrent, _ = self.weights
         _kernels.rnn_backward(
-            self.x, kernel, recurrent, self.mask, self.reverse, *buffers, self.dy,
-            *(*dstates, None)[:2], dx, *sums,
-        )  # fmt: skip
-        return dx, *(None if s is None else s - 1 for s in sums), *dstates
+            self.x, kernel, recurrent, self.mask, self.reverse, *buffers, dy, dh, dc, dx, *sums
+        )
 
     def loss(self):
         states, last, _ = self.forward()
@@ -366,20 +386,82 @@ class RNNSequence:
 
     def twin(self):
         args = (*self.weights, self.mask, self.reverse)
-        steps, last = twin.rnn_forward(self.x, self.start, *args)
+        steps, last = twin.rnn_forward(self.x, self.start, *args, self.drop)
         states = np.array([steps[t][-1][0] for t in range(len(self.x))])
-        return states, last, twin.rnn_backward(self.x, steps, *args, self.dy, self.dlast)
+        gradients = twin.rnn_backward(self.x, steps, *args, self.dy, self.dlast, self.drop)
+        return states, last, gradients
 
 
-RNNS = pytest.mark.parametrize("gates", [4, 1], ids=["LSTM", "simple RNN"])
+class PackedRNNSequence(RNNSequence):
+    """The same through the packed kernel, which takes [B, T, ...] with any distances."""
+
+    def sizes(self, keep=True):
+        (T, B, I), H = self.x.shape, self.dy.shape[2]
+        double = self.x.dtype == np.float64
+        return _kernels.packed_sizes(self.gates, T, B, I, H, double, keep)
+
+    def scratch(self, size):
+        return np.full(size, np.nan, self.x.dtype)
+
+    def call_forward(self, keep, count, first):
+        """States h and c, what is read of h, and the gates."""
+        packed, gates = self.scratch(self.sizes()[0]), self.scratch(self.sizes(keep)[1])
+        _kernels.packed_pack(*self.weights, packed)
+        h, c = self.states(count, first)
+        read = None if self.drop is None else h * self.drop
+        from_zero = keep and not self.start[0].any()
+        _kernels.packed_forward(
+            self.gates, self.x.swapaxes(0, 1), packed, None if self.mask is None else self.mask.T,
+            self.reverse, from_zero, keep, h, c, self.drop, read, gates,
+        )  # fmt: skip
+        return h, c, read, gates
+
+    def forward(self):
+        T = len(self.x)
+        h, c, read, gates = self.call_forward(True, T + 1, T if self.reverse else 0)
+        return self.found(h, c, (h, c, read, gates))
+
+    def last(self):
+        """The last states, where no others are asked for."""
+        T = len(self.x)
+        first, end = (1, 0) if self.reverse and T == 1 else (0, T % 2)
+        h, c, _, _ = self.call_forward(False, 2, first)
+        return [state[end] for state in (h, c) if state is not None]
+
+    def call_backward(self, buffers, dy, dh, dc, dx, sums):
+        h, c, read, gates = buffers
+        kernel, recurrent, _ = self.weights
+        _kernels.packed_backward(
+            self.x.swapaxes(0, 1), kernel, recurrent, None if self.mask is None else self.mask.T,
+            self.reverse, not self.start[0].any(), h, c, self.drop, read, gates,
+            None if dy is None else dy.swapaxes(0, 1), dh, dc, True, dx, *sums,
+            self.scratch(self.sizes()[2]),
+        )  # fmt: skip
 
 
-@RNNS
+class DroppedRNNSequence(PackedRNNSequence):
+    """The same with dropout of states."""
+
+    def __init__(self, rng, shape, gates, reverse=False, mask="no mask", dtype="f8"):
+        super().__init__(rng, shape, gates, reverse, mask, dtype)
+        self.drop = (rng.integers(0, 2, self.start[0].shape) * 2).astype(dtype)
+
+
+GATES = pytest.mark.parametrize("gates", [4, 1], ids=["LSTM", "simple RNN"])
+RNN_KINDS = pytest.mark.parametrize(
+    "kind",
+    [RNNSequence, PackedRNNSequence, DroppedRNNSequence],
+    ids=["plain", "packed", "packed, dropout"],
+)
+
+
+@GATES
+@RNN_KINDS
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_rnn_agrees_with_its_twin(isa, rng, shape, gates):
+def test_rnn_agrees_with_its_twin(isa, rng, shape, kind, gates):
     for reverse, mask in itertools.product([False, True], MASKS):
         for dtype, tolerance in (("f8", 1e-12), ("f4", 3e-5)):
-            case = RNNSequence(rng, shape, gates, reverse, mask, dtype)
+            case = kind(rng, shape, gates, reverse, mask, dtype)
             states, last, _ = case.forward()
             expected, twin_last, gradients = case.twin()
             for got, wanted in zip(
@@ -390,32 +472,52 @@ def test_rnn_agrees_with_its_twin(isa, rng, shape, gates):
                 np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * scale)
 
 
-@RNNS
+@GATES
+@RNN_KINDS
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_rnn_agrees_with_finite_differences(rng, shape, gates):
+def test_rnn_agrees_with_finite_differences(rng, shape, kind, gates):
     for reverse, mask in itertools.product([False, True], MASKS):
-        case = RNNSequence(rng, shape, gates, reverse, mask)
+        case = kind(rng, shape, gates, reverse, mask)
         inputs = (case.x, *case.weights, *case.start)
         for array, gradient in zip(inputs, case.backward(), strict=True):
             check_gradient(case.loss, array, gradient, rng)
 
 
-@RNNS
-def test_rnn_backward_skips_what_nobody_asks_for(rng, gates):
-    case = RNNSequence(rng, (3, 4, 2, 5), gates)
+@GATES
+@RNN_KINDS
+def test_rnn_backward_skips_what_nobody_asks_for(rng, kind, gates):
+    case = kind(rng, (3, 4, 2, 5), gates)
     full, less = case.backward(), case.backward(input_grad=False, trainable=False)
     assert less[:4] == (None,) * 4
     for got, wanted in zip(less[4:], full[4:], strict=True):
         np.testing.assert_array_equal(got, wanted)
+    case.dy[:] = 0
+    for got, wanted in zip(case.backward(sequences=False), case.backward(), strict=True):
+        np.testing.assert_array_equal(got, wanted)
 
 
-@RNNS
-def test_rnn_kernels_refuse_shapes_that_do_not_agree(rng, gates):
-    case = RNNSequence(rng, (3, 4, 2, 5), gates)
+@GATES
+@RNN_KINDS
+def test_masked_steps_of_an_rnn_keep_states_and_pass_gradients(rng, kind, gates):
+    case = kind(rng, (3, 6, 2, 5), gates, mask="all masked")
+    states, last, _ = case.forward()
+    np.testing.assert_array_equal(states, np.broadcast_to(case.start[0], states.shape))
+    np.testing.assert_array_equal(last, case.start)
+    dx, dkernel, drecurrent, dbias, dh, *dc = case.backward()
+    np.testing.assert_allclose(dh, case.dy.sum(axis=0) + case.dlast[0], rtol=1e-13)
+    np.testing.assert_array_equal(dc, case.dlast[1:])
+    for gradient in (dx, dkernel, drecurrent, dbias):
+        assert not gradient.any()
+
+
+@GATES
+@RNN_KINDS
+def test_rnn_kernels_refuse_shapes_that_do_not_agree(rng, kind, gates):
+    case = kind(rng, (3, 4, 2, 5), gates)
     case.dy = case.dy[:3]
     with pytest.raises(ValueError, match="shapes do not agree"):
         case.backward()
-    case = RNNSequence(rng, (3, 4, 2, 5), gates)
+    case = kind(rng, (3, 4, 2, 5), gates)
     case.weights[1] = np.ones((5, 14))
     with pytest.raises(ValueError, match="shapes do not agree"):
         case.forward()
@@ -452,6 +554,30 @@ def test_packed_gru_over_threads(isa, rng, shape, threads, kind, free_threads):
         for got, wanted in zip((case.forward()[0], *case.backward()), alone, strict=True):
             np.testing.assert_array_equal(got, wanted, "the threads change the result")
         _kernels.set_num_threads(1)
+
+
+@pytest.mark.parametrize("shape", [*PACKED_SHAPES[:3], (1, 6, 5, 140), (9, 2, 300, 40)], ids=str)
+@pytest.mark.parametrize("kind", [PackedRNNSequence, DroppedRNNSequence])
+@GATES
+def test_packed_rnn_over_threads(isa, rng, shape, kind, gates, free_threads):
+    if isa == "blas":
+        return  # where they run at the best level, as they do without it
+    for from_zero, reverse in ((True, False), (False, True)):
+        case = kind(rng, shape, gates, reverse, "random")
+        case.start[0] *= not from_zero
+        _kernels.set_num_threads(1)
+        states, last, _ = case.forward()
+        alone = (states, *last, *case.backward())
+        expected, twin_last, gradients = case.twin()
+        for got, wanted in zip(alone, (expected, *twin_last, *gradients), strict=True):
+            scale = max(1, np.abs(wanted).max())
+            np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-12 * scale)
+        np.testing.assert_array_equal(case.last(), last)
+        for threads in (2, 3, 7):
+            _kernels.set_num_threads(threads)
+            states, last, _ = case.forward()
+            for got, wanted in zip((states, *last, *case.backward()), alone, strict=True):
+                np.testing.assert_array_equal(got, wanted, "the threads change the result")
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

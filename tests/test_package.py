@@ -24,7 +24,7 @@ ORDER = [
     ["layers.symbolic"],
     ["layers.base", "layers._layout"],
     ["layers.recurrent"],
-    ["layers._gru_kernels", "layers._rnn_kernels", "layers._steps"],
+    ["layers._packed", "layers._plain", "layers._steps"],
     ["layers.reshaping"],
     ["layers.pooling"],
     [

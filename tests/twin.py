@@ -60,11 +60,13 @@ def gru_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dh, drop=
     return dx, dh, dW, dU, db
 
 
-def rnn_forward(x, states, kernel, recurrent, bias, mask, reverse):
-    """Steps and last states of an LSTM from states [h, c] or of a simple RNN from [h]."""
+def rnn_forward(x, states, kernel, recurrent, bias, mask, reverse, drop=None):
+    """Steps and last states of an LSTM from states [h, c] or of a simple RNN from [h]; drop as
+    above."""
     steps = {}
     for t in range(len(x))[:: -1 if reverse else 1]:
-        a = x[t] @ kernel + states[0] @ recurrent + bias
+        read = states[0] if drop is None else states[0] * drop
+        a = x[t] @ kernel + read @ recurrent + bias
         if len(states) == 1:
             gates, new = None, [np.tanh(a)]
         else:
@@ -80,7 +82,7 @@ def rnn_forward(x, states, kernel, recurrent, bias, mask, reverse):
     return steps, states
 
 
-def rnn_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dstates):
+def rnn_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dstates, drop=None):
     """Gradients of x, kernel, recurrent kernel, bias and the initial states."""
     dx, dW, dU, db = (np.zeros_like(a) for a in (x, kernel, recurrent, bias))
     for t in range(len(x))[:: 1 if reverse else -1]:
@@ -98,9 +100,10 @@ def rnn_backward(x, steps, kernel, recurrent, bias, mask, reverse, dy, dstates):
             rest = [dstates[1] * (1 - keep) + dc * f]
         dx[t] = da @ kernel.T
         dW += x[t].T @ da
-        dU += old[0].T @ da
+        factor = 1 if drop is None else drop
+        dU += (old[0] * factor).T @ da
         db += da.sum(axis=0)
-        dstates = [dh * (1 - keep) + da @ recurrent.T, *rest]
+        dstates = [dh * (1 - keep) + da @ recurrent.T * factor, *rest]
     return dx, dW, dU, db, *dstates
 
 

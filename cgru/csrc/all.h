@@ -1,12 +1,14 @@
 /* Everything that is compiled for each element type and level, and the table of it. */
 #include "vector.h"
 #include "product.h"
-#include "packed_gru.h"
+#include "gru.h"
+#include "lstm.h"
+#include "simple.h"
 #include "gates.h"
 #include "elementwise.h"
 
 static const LOOPS NAME(loops) = {
-    VECTOR_BYTES, ROWS, NAME(packed_size), NAME(gru_pack), NAME(gru_forward), NAME(gru_backward),
+    VECTOR_BYTES, ROWS, {&NAME(gru_kernels), &NAME(lstm_kernels), &NAME(simple_kernels)},
     NAME(product), NAME(sgd), NAME(rmsprop), NAME(adam), NAME(nadam), NAME(adamax), NAME(adagrad),
     NAME(adadelta), NAME(lion), NAME(blend),
     NAME(gru_gates), NAME(gru_gates_grad),
@@ -31,6 +33,7 @@ static const LOOPS NAME(loops) = {
 #undef EXP_ZERO
 #undef TANH_ONE
 #undef LANES
+#undef STRIP
 #undef VEC
 #undef BITS_VEC
 #undef SPLAT
@@ -40,10 +43,6 @@ static const LOOPS NAME(loops) = {
 #undef ROWS
 #undef ABREAST
 #undef TILE
-#undef BLOCKS
-#undef GROUP
-#undef STRIP
-#undef SLICE
 #undef EACH_VECTOR
 #undef AT
 #undef PUT

@@ -54,18 +54,18 @@ static void NAME(gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, c
             continue;
         }
         EACH_VECTOR(j, count, units) {
-            VEC z = AT(gate_z) + AT(b_z) + AT(hu_z) + AT(c_z);
-            VEC r = AT(gate_r) + AT(b_r) + AT(hu_r) + AT(c_r);
-            VEC n = AT(gate_u) + AT(b_n);
-            const VEC u = AT(hu_n) + AT(c_n);
+            VEC all[][WAYS] = {{AT(gate_u) + AT(b_n)},
+                               {AT(gate_z) + AT(b_z) + AT(hu_z) + AT(c_z)},
+                               {AT(gate_r) + AT(b_r) + AT(hu_r) + AT(c_r)},
+                               {AT(hu_n) + AT(c_n)}};
             const VEC h_old = AT(old);
             VEC h_new;
-            NAME(gru_cell)(1, &n, &z, &r, &u, &h_old, &h_new);
+            NAME(gru_cell)(1, all, &h_old, NULL, &h_new, NULL);
             PUT(new, h_new);
-            PUT(gate_n, n);
-            PUT(gate_z, z);
-            PUT(gate_r, r);
-            PUT(gate_u, u);
+            PUT(gate_n, all[0][0]);
+            PUT(gate_z, all[1][0]);
+            PUT(gate_r, all[2][0]);
+            PUT(gate_u, all[3][0]);
         }
     }
 }
@@ -89,16 +89,17 @@ static void NAME(gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t 
                                   gate_n, carry))
             continue;
         EACH_VECTOR(j, count, units) {
-            VEC n = AT(gate_n), z = AT(gate_z), r = AT(gate_r), u = AT(gate_u);
-            PUT(carry, NAME(gru_cell_grad)(&n, &z, &r, &u, AT(old), AT(carry)));
-            PUT(gate_n, n);
-            PUT(gate_z, z);
-            PUT(gate_r, r);
-            PUT(gate_u, u);
-            PUT(sum_n, AT(sum_n) + n);
-            PUT(sum_z, AT(sum_z) + z);
-            PUT(sum_r, AT(sum_r) + r);
-            PUT(sum_u, AT(sum_u) + u);
+            const VEC none = {0};
+            VEC all[] = {AT(gate_n), AT(gate_z), AT(gate_r), AT(gate_u)};
+            PUT(carry, NAME(gru_cell_grad)(all, AT(old), none, none, none, AT(carry), NULL));
+            PUT(gate_n, all[0]);
+            PUT(gate_z, all[1]);
+            PUT(gate_r, all[2]);
+            PUT(gate_u, all[3]);
+            PUT(sum_n, AT(sum_n) + all[0]);
+            PUT(sum_z, AT(sum_z) + all[1]);
+            PUT(sum_r, AT(sum_r) + all[2]);
+            PUT(sum_u, AT(sum_u) + all[3]);
         }
     }
 }
@@ -215,19 +216,17 @@ static void NAME(lstm_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias,
             continue;
         }
         EACH_VECTOR(j, count, units) {
-            VEC gate[] = {AT(gate_i) + AT(b_i), AT(gate_f) + AT(b_f), AT(gate_o) + AT(b_o)};
-            VEC g = AT(gate_g) + AT(b_g);
-            NAME(sigmoid)(2, gate);
-            NAME(sigmoid)(1, gate + 2);
-            NAME(tanh)(1, &g);
-            VEC cell = gate[1] * AT(old_c) + gate[0] * g;
-            PUT(new_c, cell);
-            NAME(tanh)(1, &cell);
-            PUT(new_h, gate[2] * cell);
-            PUT(gate_i, gate[0]);
-            PUT(gate_f, gate[1]);
-            PUT(gate_g, g);
-            PUT(gate_o, gate[2]);
+            VEC all[][WAYS] = {{AT(gate_i) + AT(b_i)}, {AT(gate_f) + AT(b_f)},
+                               {AT(gate_g) + AT(b_g)}, {AT(gate_o) + AT(b_o)}};
+            const VEC c_old = AT(old_c);
+            VEC h_new, c_new;
+            NAME(lstm_cell)(1, all, NULL, &c_old, &h_new, &c_new);
+            PUT(new_h, h_new);
+            PUT(new_c, c_new);
+            PUT(gate_i, all[0][0]);
+            PUT(gate_f, all[1][0]);
+            PUT(gate_g, all[2][0]);
+            PUT(gate_o, all[3][0]);
         }
     }
 }
@@ -248,18 +247,16 @@ static void NAME(lstm_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t
                                   gate_i, carry))
             continue;
         EACH_VECTOR(j, count, units) {
-            const VEC i = AT(gate_i), f = AT(gate_f), g = AT(gate_g), o = AT(gate_o);
-            const VEC d = AT(carry);
-            VEC cell = AT(new_c);
-            NAME(tanh)(1, &cell);
-            const VEC dcell = AT(carry_c) + d * o * (1 - cell * cell);
-            PUT(gate_i, dcell * g * i * (1 - i));
-            PUT(gate_f, dcell * AT(old_c) * f * (1 - f));
-            PUT(gate_g, dcell * i * (1 - g * g));
-            PUT(gate_o, d * cell * o * (1 - o));
-            PUT(carry_c, dcell * f);
+            const VEC none = {0};
+            VEC all[] = {AT(gate_i), AT(gate_f), AT(gate_g), AT(gate_o)}, d_cell = AT(carry_c);
+            PUT(carry, NAME(lstm_cell_grad)(all, none, none, AT(old_c), AT(new_c), AT(carry),
+                                            &d_cell));
+            PUT(carry_c, d_cell);
+            PUT(gate_i, all[0]);
+            PUT(gate_f, all[1]);
+            PUT(gate_g, all[2]);
+            PUT(gate_o, all[3]);
         }
-        memset(carry, 0, units * sizeof(REAL));
     }
 }
 
@@ -276,8 +273,8 @@ static void NAME(simple_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias
             continue;
         }
         EACH_VECTOR(j, count, units) {
-            VEC value = AT(gate) + AT(bias);
-            NAME(tanh)(1, &value);
+            VEC all[][WAYS] = {{AT(gate) + AT(bias)}}, value;
+            NAME(simple_cell)(1, all, NULL, NULL, &value, NULL);
             PUT(gate, value);
             PUT(new, value);
         }
@@ -292,8 +289,11 @@ static void NAME(simple_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8
         if (!NAME(begin_row_grad)(units, 1, !mask || mask[row], dy ? dy + units * row : NULL,
                                   gate, carry))
             continue;
-        EACH_VECTOR(j, count, units)
-            PUT(gate, AT(carry) * (1 - AT(gate) * AT(gate)));
-        memset(carry, 0, units * sizeof(REAL));
+        EACH_VECTOR(j, count, units) {
+            const VEC none = {0};
+            VEC value;
+            PUT(carry, NAME(simple_cell_grad)(&value, none, AT(gate), none, none, AT(carry), NULL));
+            PUT(gate, value);
+        }
     }
 }

@@ -16,8 +16,9 @@ typedef struct {
     ptrdiff_t a_step, b_step, c_step;
 } cgru_product;
 
-/* A sequence through the packed GRU; packed_gru.h says how packed weights and gates are laid out. */
+/* A sequence through a recurrent cell; packed.h says how packed weights and gates are laid out. */
 typedef struct {
+    int gate_count;   /* columns of the weights for each unit; tells the cell, see cgru_cell_of */
     ptrdiff_t steps, batch, inputs, units;
     int reverse;      /* walk the time axis from its end */
     int ring;         /* h has two states, used in turn, instead of steps + 1 */
@@ -32,7 +33,7 @@ typedef struct {
     ptrdiff_t mask_row, mask_step;
     const void *kernel, *recurrent_kernel, *bias; /* bias may be NULL */
     void *packed;
-    void *h;          /* [steps + 1 or 2][batch][units] */
+    void *h, *c;      /* [steps + 1 or 2][batch][units]; c of the LSTM alone */
     const void *drop; /* [batch][units], factors on the states for the products, or NULL */
     void *read;       /* like h: what the products read of it; h itself without `drop` */
     void *gates;
@@ -40,13 +41,22 @@ typedef struct {
     ptrdiff_t gate_steps; /* of which gates has room: all, or a chunk */
     const void *dy;   /* [b][t][units], with the distances, or NULL */
     ptrdiff_t dy_row, dy_step;
-    void *dh;         /* [batch][units] */
-    void *carry;      /* [batch][carry_row], scratch */
+    void *dh, *dc;    /* [batch][units] */
+    void *carry, *carry_c; /* [batch][carry_row], scratch */
     void *dread;      /* the same, with `drop` only */
     ptrdiff_t carry_row;
     void *dx;         /* [t][b][inputs], or NULL */
     void *dkernel, *drecurrent_kernel, *dbias; /* all may be NULL, or dbias alone */
-} cgru_gru;
+} cgru_sequence;
+
+/* The kernels of a cell. */
+typedef struct {
+    int gate_count, bias_rows;
+    int kept;         /* numbers in the gates for each unit, step and sequence */
+    ptrdiff_t (*packed_size)(const cgru_sequence *job), (*gates_size)(const cgru_sequence *job);
+    void (*pack)(void *job, int thread, int threads), (*forward)(void *job, int thread, int threads),
+        (*backward)(void *job, int thread, int threads);
+} cgru_cell;
 
 /* One step of an optimizer over a parameter vector; elementwise.h says what the numbers and slots
  * of each are. */

@@ -22,13 +22,14 @@
 #define CGRU_JOIN_(a, b, c) a##_##b##_##c
 #define CGRU_JOIN(a, b, c) CGRU_JOIN_(a, b, c)
 #define NAME(function) CGRU_JOIN(function, TYPE, LEVEL)
+#define CGRU_PASTE_(a, b) a##_##b
+#define CGRU_PASTE(a, b) CGRU_PASTE_(a, b)
 
 /* The loops of one level for one element type; gates.h and elementwise.h say what each does. */
 #define CGRU_LOOPS(REAL)                                                                         \
     int vector_bytes, tile_rows;                                                                 \
-    ptrdiff_t (*packed_size)(const cgru_gru *job);                                               \
-    cgru_task gru_pack, gru_forward, gru_backward, product;                                      \
-    cgru_task sgd, rmsprop, adam, nadam, adamax, adagrad, adadelta, lion, blend;                 \
+    const cgru_cell *cells[3];                                                                   \
+    cgru_task product, sgd, rmsprop, adam, nadam, adamax, adagrad, adadelta, lion, blend;                 \
     void (*gru_gates)(ptrdiff_t rows, ptrdiff_t units, const REAL *bias, const uint8_t *mask,    \
                       const REAL *hu, const REAL *h_prev, REAL *gates, REAL *h);                 \
     void (*gru_gates_grad)(ptrdiff_t rows, ptrdiff_t units, const uint8_t *mask,                 \
@@ -176,27 +177,28 @@ static ptrdiff_t cgru_lanes(int is_double)
     return cgru_active->f32->vector_bytes / (is_double ? sizeof(double) : sizeof(float));
 }
 
-static void cgru_gru_pack(cgru_gru *job, int is_double)
+/* The cell with so many gates: 3 are those of the GRU, 4 of the LSTM, 1 of the simple RNN. */
+static const cgru_cell *cgru_cell_of(int gate_count, int is_double)
 {
-    cgru_run_gru(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
-                 CGRU_TASK(is_double, gru_pack));
+    return CGRU_TASK(is_double, cells)[gate_count == 3 ? 0 : gate_count == 4 ? 1 : 2];
 }
 
-static void cgru_gru_forward(cgru_gru *job, int is_double)
+static void cgru_pack(cgru_sequence *job, int is_double)
 {
-    cgru_run_gru(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
-                 CGRU_TASK(is_double, gru_forward));
+    cgru_run_sequence(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
+                      cgru_cell_of(job->gate_count, is_double)->pack);
 }
 
-static void cgru_gru_backward(cgru_gru *job, int is_double)
+static void cgru_forward(cgru_sequence *job, int is_double)
 {
-    cgru_run_gru(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
-                 CGRU_TASK(is_double, gru_backward));
+    cgru_run_sequence(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
+                      cgru_cell_of(job->gate_count, is_double)->forward);
 }
 
-static ptrdiff_t cgru_packed_size(const cgru_gru *job, int is_double)
+static void cgru_backward(cgru_sequence *job, int is_double)
 {
-    return CGRU_LOOP(is_double, packed_size, job);
+    cgru_run_sequence(job, (int)cgru_lanes(is_double), cgru_active->f32->tile_rows,
+                      cgru_cell_of(job->gate_count, is_double)->backward);
 }
 
 static void cgru_sgd(cgru_update *job, int is_double)

@@ -6,7 +6,7 @@
 #define CGRU_PLAN_H
 
 #define CGRU_MEETING 1000.0 /* for a meeting of two, with the lines they hand over; a little for each more */
-#define CGRU_GATES 50.0    /* the gates of one vector */
+#define CGRU_GATE 17.0     /* a gate of one vector */
 #define CGRU_NEAR 1e6      /* bytes of weights that stay in a core's own cache from step to step */
 #define CGRU_FAR_RATE 10.0 /* bytes a cycle from beyond it */
 #define CGRU_NEAR_RATE 40.0
@@ -14,25 +14,25 @@
 
 /* Cycles for a sequence when `groups` of threads have sequences of their own and the `members` of
  * each share the units. */
-static double cgru_cost(const cgru_gru *job, int lanes, int tile, int groups, int members)
+static double cgru_cost(const cgru_sequence *job, int lanes, int tile, int groups, int members)
 {
     const ptrdiff_t tiles = (job->batch + tile - 1) / tile, blocks = (job->units + lanes - 1) / lanes;
     const double my_tiles = (double)((tiles + groups - 1) / groups);
     const double my_blocks = (double)((blocks + members - 1) / members);
     const double rows = job->batch < tile ? (double)job->batch : my_tiles * tile;
-    const double bytes = my_blocks * 3 * 4 * lanes * (double)job->units;
+    const double bytes = my_blocks * job->gate_count * 4 * lanes * (double)job->units;
     const double rate = bytes > CGRU_NEAR ? CGRU_FAR_RATE : CGRU_NEAR_RATE;
-    const double sums = rows * my_blocks * 1.5 * (double)job->units;
-    const double project = rows * my_blocks * 1.5 * (double)job->inputs;
+    const double sums = rows * my_blocks * 0.5 * job->gate_count * (double)job->units;
+    const double project = rows * my_blocks * 0.5 * job->gate_count * (double)job->inputs;
     double step = (sums > bytes / rate ? sums : bytes / rate) + project;
-    step += rows * my_blocks * CGRU_GATES;
+    step += rows * my_blocks * job->gate_count * CGRU_GATE;
     if (members > 1)
         step += CGRU_MEETING + 20 * members;
     return (double)job->steps * step + (groups * members > 1 ? cgru_launch_cost : 0);
 }
 
 /* Sets job->groups; returns the number of threads, at most `most`. */
-static int cgru_plan(cgru_gru *job, int lanes, int tile, int most)
+static int cgru_plan(cgru_sequence *job, int lanes, int tile, int most)
 {
     const ptrdiff_t tiles = (job->batch + tile - 1) / tile;
     const ptrdiff_t pairs = (job->units + 2 * lanes - 1) / (2 * lanes);
@@ -78,7 +78,7 @@ static int cgru_plan_update(const cgru_update *job, int most)
 
 /* ---- Calls: plan, gather the threads, share the work ---- */
 
-static void cgru_run_gru(cgru_gru *job, int lanes, int tile, cgru_task task)
+static void cgru_run_sequence(cgru_sequence *job, int lanes, int tile, cgru_task task)
 {
     int threads = cgru_plan(job, lanes, tile, cgru_thread_limit);
     const int gathered = cgru_gather_threads(threads);

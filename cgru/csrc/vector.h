@@ -6,6 +6,7 @@
  * element comes out the same wherever the function is inlined.
  */
 #define LANES ((ptrdiff_t)(VECTOR_BYTES / sizeof(REAL)))
+#define STRIP ((ptrdiff_t)(64 / sizeof(REAL))) /* elements of a cache line */
 #define VEC NAME(vector)
 #define BITS_VEC NAME(bits_vector)
 
@@ -17,13 +18,14 @@ typedef BITS BITS_VEC __attribute__((vector_size(VECTOR_BYTES)));
 static INLINE VEC NAME(load)(const REAL *from) { return *(const NAME(unaligned) *)from; }
 static INLINE void NAME(store)(REAL *to, VEC value) { *(NAME(unaligned) *)to = value; }
 
-/* The first `count` lanes; the others are 0, or not stored. */
+/* The first `count` lanes, which may be none; the others are 0, or not stored. */
 static INLINE VEC NAME(load_some)(const REAL *from, ptrdiff_t count)
 {
     if (count >= LANES)
         return NAME(load)(from);
     VEC value = {0};
-    memcpy(&value, from, count * sizeof(REAL));
+    if (count > 0)
+        memcpy(&value, from, count * sizeof(REAL));
     return value;
 }
 
@@ -31,8 +33,22 @@ static INLINE void NAME(store_some)(REAL *to, VEC value, ptrdiff_t count)
 {
     if (count >= LANES)
         NAME(store)(to, value);
-    else
+    else if (count > 0)
         memcpy(to, &value, count * sizeof(REAL));
+}
+
+/* A product that is rounded before anything is added to it: of a sum of two products the compiler
+ * may fuse either one, and not the same one wherever it inlines a function. */
+static INLINE VEC NAME(rounded)(VEC product)
+{
+#if defined(__x86_64__)
+    __asm__("" : "+v"(product));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(product));
+#else
+    __asm__("" : "+m"(product));
+#endif
+    return product;
 }
 
 /* `mask` is all ones in the lanes that take `yes`, as comparisons make it. */

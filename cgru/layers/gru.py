@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _kernels, activations
-from cgru.layers import _gru_kernels, _steps
+from cgru.layers import _packed, _plain, _steps
 from cgru.layers.recurrent import Recurrent, Sequence, check_cudnn
 
 
@@ -153,7 +153,6 @@ class GRU(Recurrent):
         self.recurrent_activation = activations.get(recurrent_activation, "recurrent_activation")
         self.reset_after = bool(reset_after)
         self.use_cudnn = check_cudnn(use_cudnn)
-        self._workspace = _kernels.GRUWorkspace()
 
     def _bias_shape(self) -> tuple[int, ...]:
         width = self._gates * self.units
@@ -166,5 +165,5 @@ class GRU(Recurrent):
         if self.recurrent_activation is not activations.sigmoid:
             return _steps.gru
         if self.reset_after and _kernels.packs():
-            return _gru_kernels.packed_sequence
-        return _gru_kernels.plain_sequence if drop is None else _steps.gru
+            return _packed.sequence
+        return _plain.gru if drop is None else _steps.gru

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cgru import activations
-from cgru.layers import _rnn_kernels, _steps
+from cgru import _kernels, activations
+from cgru.layers import _packed, _plain, _steps
 from cgru.layers.base import Shape
 from cgru.layers.recurrent import Recurrent, Sequence, check_cudnn
 
@@ -160,8 +160,10 @@ class LSTM(Recurrent):
             self.bias._value[self.units : 2 * self.units] = 1
 
     def _sequence(self, drop: np.ndarray | None) -> Sequence:
-        if drop is not None or self.activation is not activations.tanh:
+        if self.activation is not activations.tanh:
             return _steps.lstm
         if self.recurrent_activation is not activations.sigmoid:
             return _steps.lstm
-        return _rnn_kernels.sequence
+        if _kernels.packs():
+            return _packed.sequence
+        return _plain.rnn if drop is None else _steps.lstm

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks, _random, activations, constraints, initializers, regularizers
+from cgru import _checks, _kernels, _random, activations, constraints, initializers, regularizers
 from cgru.layers.base import Backward, Layer, Shape
 
 # sequence(layer, x, start, mask, drop, needs_backward) -> states [batch, time, units] (None where
@@ -82,6 +82,7 @@ class Recurrent(Layer):
         self.implementation = implementation
         self.zero_output_for_mask = bool(zero_output_for_mask)
         self._state: list[np.ndarray] | None = None
+        self._workspace = _kernels.Workspace(self._gates)
 
     def _initializer(self, argument: str, identifier: Any, place: int) -> Any:
         initializer = initializers.get(identifier, argument)

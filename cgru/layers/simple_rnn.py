@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from cgru import activations
-from cgru.layers import _rnn_kernels, _steps
+from cgru import _kernels, activations
+from cgru.layers import _packed, _plain, _steps
 from cgru.layers.recurrent import Recurrent, Sequence
 
 
@@ -136,6 +136,8 @@ class SimpleRNN(Recurrent):
         )
 
     def _sequence(self, drop: np.ndarray | None) -> Sequence:
-        if drop is not None or self.activation is not activations.tanh:
+        if self.activation is not activations.tanh:
             return _steps.simple
-        return _rnn_kernels.sequence
+        if _kernels.packs():
+            return _packed.sequence
+        return _plain.rnn if drop is None else _steps.simple

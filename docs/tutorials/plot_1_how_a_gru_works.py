@@ -135,7 +135,7 @@ for name, parts in {
 # at every step; we compute it again in NumPy. h is the state before each year, x what is read.
 #
 # With each equation stands the line of C that computes it, for a vector of units of one sequence
-# (from ``cgru/csrc/packed_gru.h``). The products `x W` and `h U` and the biases have been added up
+# (from ``cgru/csrc/gru.h``). The products `x W` and `h U` and the biases have been added up
 # before: for z and r in one sum, for n in two, of which ``u`` is the one that the reset gate
 # governs.
 
@@ -152,7 +152,7 @@ def sigmoid(a):
 # %%
 # 1. The **update gate**: how much of the old state is kept.
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [update gate] */
 #    :end-before: /* [reset gate] */
@@ -163,7 +163,7 @@ z = sigmoid(series @ W_z + b_z + h @ U_z + c_z)
 # %%
 # 2. The **reset gate**: how much of the old state the proposal may look at.
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [reset gate] */
 #    :end-before: /* [current memory content] */
@@ -175,7 +175,7 @@ r = sigmoid(series @ W_r + b_r + h @ U_r + c_r)
 # 3. The **current memory content**, the proposal: what the state would become if nothing were kept.
 # It is made of the input, and of the old state as far as the reset gate lets it through.
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [current memory content] */
 #    :end-before: /* [final memory] */
@@ -186,7 +186,7 @@ n = np.tanh(series @ W_n + b_n + r * (h @ U_n + c_n))
 # %%
 # 4. The **final memory**: a mixture of old and new, in the proportion that the update gate gives.
 #
-# .. literalinclude:: ../../cgru/csrc/packed_gru.h
+# .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
 #    :start-after: [final memory] */
 #    :end-before: /* [end] */

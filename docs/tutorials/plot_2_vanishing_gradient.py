@@ -177,11 +177,11 @@ ax.legend(fontsize="small")
 plt.show()
 
 # %%
-# The gated cells learn it. The simple RNN does no better than the constant: nothing tells it of the
-# first mark. But the GRU's gradient vanished as well, at first; how could it learn? Now and then
-# both marks are not far from the end. From these sequences it learns that it pays to open gates,
-# and open gates let it see further back. Over 50 steps it is as soon there as the one whose gates
-# were opened for it.
+# The gated cells learn it. The simple RNN is hardly better than the constant: nothing tells it of
+# the first mark. But the GRU's gradient vanished as well, at first; how could it learn? Now and
+# then both marks are not far from the end. From these sequences it learns that it pays to open
+# gates, and open gates let it see further back. Over 50 steps it is as soon there as the one whose
+# gates were opened for it.
 #
 # The same measurement, after training
 # ------------------------------------
@@ -192,9 +192,9 @@ z = cgru.inspect.gates(models["GRU"], x)["cell"]["update"]
 print(f"z above 0.95: {(fresh > 0.95).mean():.0%} before, {(z > 0.95).mean():.0%} after")
 
 # %%
-# The simple RNN forgets faster than before: training has bent it to what it can see. How far back
-# does an input matter to the last state? ``cgru.inspect.memory_length`` counts the steps until its
-# influence has fallen to a hundredth:
+# Training has opened the gates, and nothing of that kind could happen to the simple RNN. How far
+# back does an input matter to the last state? ``cgru.inspect.memory_length`` counts the steps until
+# its influence has fallen to a hundredth:
 
 print("steps       before  after training")
 for name, model in models.items():

@@ -1,6 +1,6 @@
 /* The C part on its own, without Python: for machines that are reached by cross-compiling only.
  *
- * Compares the packed GRU, the products and the activations of every instruction level with plain
+ * Compares the packed cells, the products and the activations of every instruction level with plain
  * loops in long double, on one thread and on three.  Prints what fails; exits with 1 if anything
  * does.
  */
@@ -59,32 +59,44 @@ static void *zeros(size_t count, int d)
     return to;
 }
 
+/* The new h of a unit from what its gates are of inputs and states; c is changed in place. */
+static exact cell(int gates, const exact *in, const exact *state, exact h, exact *c)
+{
+    if (gates == 3) {
+        const exact z = squash(in[0] + state[0]), r = squash(in[1] + state[1]);
+        return z * h + (1 - z) * tanhl(in[2] + r * state[2]);
+    }
+    if (gates == 1)
+        return tanhl(in[0] + state[0]);
+    *c = squash(in[1] + state[1]) * *c + squash(in[0] + state[0]) * tanhl(in[2] + state[2]);
+    return squash(in[3] + state[3]) * tanhl(*c);
+}
+
 /* The loss  sum dlast * h_T  by plain loops: what the kernel's gradients are differences of. */
-static exact reference(const cgru_gru *job, const void *bias, const void *dlast, int d,
+static exact reference(const cgru_sequence *job, const void *bias, const void *dlast, int d,
                        const void *moved, size_t place, exact by, exact *last)
 {
     const ptrdiff_t T = job->steps, B = job->batch, I = job->inputs, H = job->units;
+    const int G = job->gate_count;
     exact loss = 0;
 #define READ(array, index) \
     ((exact)get(array, (size_t)(index), d) + ((array) == moved && (size_t)(index) == place ? by : 0))
     for (ptrdiff_t b = 0; b < B; ++b) {
-        exact h[64] = {0}, next[64];
+        exact h[64] = {0}, c[64] = {0}, next[64];
         for (ptrdiff_t t = 0; t < T; ++t) {
             for (ptrdiff_t j = 0; j < H; ++j) {
-                exact in[3], state[3];
-                for (int g = 0; g < 3; ++g) {
+                exact in[4], state[4];
+                for (int g = 0; g < G; ++g) {
                     const ptrdiff_t column = g * H + j;
                     in[g] = READ(bias, column);
-                    state[g] = READ(bias, 3 * H + column);
+                    state[g] = G == 3 ? READ(bias, 3 * H + column) : 0;
                     for (ptrdiff_t k = 0; k < I; ++k)
                         in[g] += READ(job->x, (b * T + t) * I + k)
-                                 * READ(job->kernel, k * 3 * H + column);
+                                 * READ(job->kernel, k * G * H + column);
                     for (ptrdiff_t k = 0; k < H; ++k)
-                        state[g] += h[k] * READ(job->recurrent_kernel, k * 3 * H + column);
+                        state[g] += h[k] * READ(job->recurrent_kernel, k * G * H + column);
                 }
-                const exact z = squash(in[0] + state[0]), r = squash(in[1] + state[1]);
-                const exact n = tanhl(in[2] + r * state[2]);
-                next[j] = z * h[j] + (1 - z) * n;
+                next[j] = cell(G, in, state, h[j], &c[j]);
             }
             memcpy(h, next, sizeof h);
         }
@@ -96,45 +108,50 @@ static exact reference(const cgru_gru *job, const void *bias, const void *dlast,
     return loss;
 }
 
-static void check_gru(const char *level, int d, int threads, ptrdiff_t B, ptrdiff_t T, ptrdiff_t I,
-                      ptrdiff_t H)
+static void check_cell(const char *level, int d, int threads, int G, ptrdiff_t B, ptrdiff_t T,
+                       ptrdiff_t I, ptrdiff_t H)
 {
-    const ptrdiff_t lanes = cgru_lanes(d), blocks = (H + lanes - 1) / lanes;
+    const ptrdiff_t lanes = cgru_lanes(d), biases = (G == 3 ? 2 : 1) * G * H;
+    const cgru_cell *kernels = cgru_cell_of(G, d);
     const double tolerance = d ? 1e-13 : 2e-6;
     exact *last = malloc(B * H * sizeof(exact)), *unused = malloc(B * H * sizeof(exact));
-    void *bias = draw(6 * H, d, 0.5), *dlast = draw(B * H, d, 1);
-    cgru_gru job = {.steps = T, .batch = B, .inputs = I, .units = H, .keep = 1, .from_zero = 1,
+    void *bias = draw(biases, d, 0.5), *dlast = draw(B * H, d, 1);
+    cgru_sequence job = {.gate_count = G, .steps = T, .batch = B, .inputs = I, .units = H,
+                    .keep = 1, .from_zero = 1,
                     .x = draw(B * T * I, d, 1), .x_row = T * I, .x_step = I,
-                    .kernel = draw(I * 3 * H, d, 1.5 / sqrt((double)I)),
-                    .recurrent_kernel = draw(H * 3 * H, d, 0.4), .bias = bias, .chunk = 2,
+                    .kernel = draw(I * G * H, d, 1.5 / sqrt((double)I)),
+                    .recurrent_kernel = draw(H * G * H, d, 0.4), .bias = bias, .chunk = 2,
                     .gate_steps = T, .h = zeros((T + 1) * B * H, d),
-                    .gates = zeros(blocks * T * B * 4 * lanes, d)};
+                    .c = zeros((T + 1) * B * H, d)};
     cgru_thread_limit = threads;
     job.read = job.h;
-    job.packed = zeros(cgru_packed_size(&job, d), d);
-    cgru_gru_pack(&job, d);
-    cgru_gru_forward(&job, d);
+    job.gates = zeros(kernels->gates_size(&job), d);
+    job.packed = zeros(kernels->packed_size(&job), d);
+    cgru_pack(&job, d);
+    cgru_forward(&job, d);
     reference(&job, bias, dlast, d, NULL, 0, 0, last);
     for (ptrdiff_t i = 0; i < B * H; ++i) {
         const double off = fabs(get(job.h, T * B * H + i, d) - (double)last[i]);
-        expect(off <= tolerance, "gru_forward is off", level, off);
+        expect(off <= tolerance, "a forward pass is off", level, off);
     }
 
     job.turned = 1;
     job.dh = dlast;
+    job.dc = zeros(B * H, d);
     job.dx = zeros(T * B * I, d);
-    job.dkernel = zeros(I * 3 * H, d);
-    job.drecurrent_kernel = zeros(H * 3 * H, d);
-    job.dbias = zeros(6 * H, d);
-    job.carry_row = (blocks + 1) / 2 * 2 * lanes;
+    job.dkernel = zeros(I * G * H, d);
+    job.drecurrent_kernel = zeros(H * G * H, d);
+    job.dbias = zeros(biases, d);
+    job.carry_row = (H + 2 * lanes - 1) / (2 * lanes) * 2 * lanes;
     job.carry = zeros(B * job.carry_row, d);
-    job.packed = zeros(cgru_packed_size(&job, d), d);
-    cgru_gru_pack(&job, d);
-    cgru_gru_backward(&job, d);
+    job.carry_c = zeros(B * job.carry_row, d);
+    job.packed = zeros(kernels->packed_size(&job), d);
+    cgru_pack(&job, d);
+    cgru_backward(&job, d);
     const struct { const void *of, *grad; ptrdiff_t size; } all[] = {
-        {job.kernel, job.dkernel, I * 3 * H},
-        {job.recurrent_kernel, job.drecurrent_kernel, H * 3 * H},
-        {bias, job.dbias, 6 * H},
+        {job.kernel, job.dkernel, I * G * H},
+        {job.recurrent_kernel, job.drecurrent_kernel, H * G * H},
+        {bias, job.dbias, biases},
     };
     for (int a = 0; a < 3; ++a)
         for (ptrdiff_t i = 0; i < all[a].size; i += 1 + all[a].size / 7) {
@@ -142,7 +159,7 @@ static void check_gru(const char *level, int d, int threads, ptrdiff_t B, ptrdif
             const exact up = reference(&job, bias, dlast, d, all[a].of, i, step, unused);
             const exact down = reference(&job, bias, dlast, d, all[a].of, i, -step, unused);
             const double off = fabs(get(all[a].grad, i, d) - (double)((up - down) / (2 * step)));
-            expect(off <= 50 * tolerance + 1e-8, "gru_backward is off", level, off);
+            expect(off <= 50 * tolerance + 1e-8, "a backward pass is off", level, off);
         }
 }
 
@@ -207,13 +224,14 @@ int main(void)
     for (int i = 0; i < cgru_count_levels(); ++i)
         for (int d = 0; d < 2; ++d) {
             cgru_active = &cgru_levels[i];
-            for (int threads = 1; threads <= 3; threads += 2) {
-                check_gru(cgru_active->name, d, threads, 1, 4, 3, 40);
-                check_gru(cgru_active->name, d, threads, 19, 3, 5, 17);
-                check_gru(cgru_active->name, d, threads, 3, 1, 33, 9);
-                /* Weights that are more than the L1 cache holds. */
-                check_gru(cgru_active->name, d, threads, 5, 2, 1030, 3);
-            }
+            for (int threads = 1; threads <= 3; threads += 2)
+                for (int gates = 1; gates <= 4; gates += gates == 1 ? 2 : 1) {
+                    check_cell(cgru_active->name, d, threads, gates, 1, 4, 3, 40);
+                    check_cell(cgru_active->name, d, threads, gates, 19, 3, 5, 17);
+                    check_cell(cgru_active->name, d, threads, gates, 3, 1, 33, 9);
+                    /* Weights that are more than the L1 cache holds. */
+                    check_cell(cgru_active->name, d, threads, gates, 5, 2, 1030, 3);
+                }
             check_product(cgru_active->name, d, 37);
             check_product(cgru_active->name, d, 1);
             check_activations(cgru_active->name, d);

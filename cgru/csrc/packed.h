@@ -1,0 +1,717 @@
+/* A whole sequence through a recurrent cell with packed weights, forward and backward.  Included by
+ * the file of each cell (gru.h, lstm.h, simple.h), once for each element type and level; see
+ * cgru_sequence in jobs.h for the arguments.  The file of the cell defines:
+ *
+ *     KIND        its name
+ *     GATES       columns of the weights for each unit
+ *     SPAN        vectors of units in a block
+ *     KEPT        vectors that are kept for each block, step and sequence: the gates
+ *     STATES      2 where there is a state c besides h
+ *     BIAS_ROWS   2 where inputs and states have biases of their own
+ *     INPUT_ORDER, STATE_ORDER
+ *                 which columns the gates have that its first, and its last, vectors are
+ *     cell        from the values before the activations to the gates, in place, and the new states,
+ *                 of up to WAYS vectors side by side
+ *     cell_grad   from the gates to the gradients before the activations, in place, for the gradient
+ *                 d of the new h, and *dc of the new c, which becomes that of the old one; returns
+ *                 what of d reaches the old h past the product
+ *
+ * Everything that belongs to a block of units lies together:
+ *
+ *     packed W, U   [block][k][COLUMNS]     of vectors: the columns of the block's gates, k by k
+ *     gates         [block][t][b][KEPT]     of vectors; at first the input projection, then the
+ *                                           gate values, then (backward) their gradients
+ *
+ * The projection of the inputs is in the first COLUMNS vectors of the gates, what the states are
+ * multiplied with in the last.  A vector that is of the states alone begins with its bias.
+ *
+ * Forward, a tile goes from inputs and old states to new states without leaving the registers
+ * (whole_step) where its weights stay in the nearest cache.  Where they do not, or for a single
+ * sequence, the input projection of some steps is made first (project), and the weights of the
+ * states come in slices, between which the sums are parked in the gates.  Both add in one order.
+ *
+ * Threads: the sequences are dealt to `groups` of threads, and each group's members share the
+ * blocks of units, meeting after each step.  No thread adds to what another one adds to.
+ *
+ * Steps take the blocks there and back in turn: the weights that one step used last are in the cache
+ * when the next one begins.
+ */
+#define CELL(function) NAME(CGRU_PASTE(KIND, function))
+#define COLUMNS (GATES * SPAN)
+#define SHIFT (KEPT - COLUMNS) /* where the states' vectors begin */
+#define PART (COLUMNS == 4 ? 2 : COLUMNS) /* vectors that a tile of several rows takes together */
+#define WIDE (SPAN * LANES) /* units of a block */
+#define BLOCKS(units) (((units) + WIDE - 1) / WIDE)
+#define PAIRS(units) (((units) + 2 * LANES - 1) / (2 * LANES)) /* of vectors */
+#define GROUP 8   /* blocks whose weights' gradients are made together, for STRIP rows of weights */
+#define SLICE (24576 / VECTOR_BYTES) /* vectors of packed weights that stay in the L1 cache */
+#define IN_A_ROW {0, LANES, 2 * LANES, 3 * LANES} /* where a block's vectors stand in the gates */
+
+static const int CELL(input_order)[] = INPUT_ORDER, CELL(state_order)[] = STATE_ORDER;
+
+/* Where the units of vector v of block j stand in a row of the weights. */
+static INLINE ptrdiff_t CELL(column)(ptrdiff_t units, const int *order, ptrdiff_t j, int v)
+{
+    return order[v / SPAN] * units + j * WIDE + v % SPAN * LANES;
+}
+
+/* And how many of its units there are; none, or less, beyond the last one. */
+static INLINE ptrdiff_t CELL(left)(ptrdiff_t units, ptrdiff_t j, int v)
+{
+    return units - j * WIDE - v % SPAN * LANES;
+}
+
+/* ---- Packing ---- */
+
+/* The panels [k][COLUMNS] of the blocks first .. last - 1.  A group of blocks at a time, row by
+ * row: so what is read lies together, and so does what is written. */
+static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from, const int *order,
+                             ptrdiff_t first, ptrdiff_t last, REAL *to)
+{
+    for (ptrdiff_t group = first; group < last; group += GROUP)
+        for (ptrdiff_t k = 0; k < inner; ++k)
+            for (int v = 0; v < COLUMNS; ++v)
+                for (ptrdiff_t j = group; j < group + GROUP && j < last; ++j)
+                    NAME(store)(to + ((j * inner + k) * COLUMNS + v) * LANES,
+                                NAME(load_some)(from + k * GATES * units +
+                                                    CELL(column)(units, order, j, v),
+                                                CELL(left)(units, j, v)));
+}
+
+/* The panels [block][vector][lane][2 vectors of k] of the transpose, of the panels first ..
+ * last - 1. */
+static void CELL(pack_gates_turned)(ptrdiff_t rows, ptrdiff_t units, const REAL *from,
+                                    const int *order, ptrdiff_t first, ptrdiff_t last, REAL *to)
+{
+    const ptrdiff_t size = BLOCKS(units) * COLUMNS * LANES * 2 * LANES;
+    memset(to + first * size, 0, (last - first) * size * sizeof(REAL));
+    for (ptrdiff_t p = first; p < last; ++p)
+        for (ptrdiff_t j = 0; j < BLOCKS(units); ++j)
+            for (int v = 0; v < COLUMNS; ++v)
+                for (int w = 0; w < 2; ++w) {
+                    const ptrdiff_t row = (2 * p + w) * LANES, left = CELL(left)(units, j, v);
+                    if (row < rows)
+                        NAME(pack_rows)(left < LANES ? left : LANES,
+                                        rows - row < LANES ? rows - row : LANES,
+                                        from + row * GATES * units +
+                                            CELL(column)(units, order, j, v),
+                                        GATES * units,
+                                        to + p * size +
+                                            ((j * COLUMNS + v) * LANES * 2 + w) * LANES,
+                                        2 * LANES);
+                }
+}
+
+/* Where the parts of a packed buffer begin, in elements; the last entry is its size. */
+static void CELL(packed_parts)(const cgru_sequence *job, ptrdiff_t *part)
+{
+    const ptrdiff_t blocks = BLOCKS(job->units), size = blocks * COLUMNS * LANES * 2 * LANES;
+    part[0] = 0;
+    if (job->turned) {
+        part[1] = PAIRS(job->units) * size;                            /* U turned */
+        part[2] = part[1] + (job->dx ? PAIRS(job->inputs) * size : 0); /* W turned */
+        part[3] = part[2];
+    } else {
+        part[1] = blocks * job->units * COLUMNS * LANES;            /* U */
+        part[2] = part[1] + blocks * job->inputs * COLUMNS * LANES; /* W */
+        part[3] = part[2] + blocks * KEPT * LANES;                  /* bias */
+    }
+}
+
+static ptrdiff_t CELL(packed_size)(const cgru_sequence *job)
+{
+    ptrdiff_t part[4];
+    CELL(packed_parts)(job, part);
+    return part[3];
+}
+
+static ptrdiff_t CELL(gates_size)(const cgru_sequence *job)
+{
+    return BLOCKS(job->units) * job->gate_steps * job->batch * KEPT * LANES;
+}
+
+static void CELL(pack)(void *argument, int thread, int threads)
+{
+    const cgru_sequence *job = argument;
+    const ptrdiff_t H = job->units, I = job->inputs;
+    const REAL *W = job->kernel, *U = job->recurrent_kernel, *bias = job->bias;
+    REAL *to = job->packed;
+    ptrdiff_t part[4], first, last;
+    CELL(packed_parts)(job, part);
+    if (job->turned) {
+        if (job->steps > 1 || job->start_grad) {
+            cgru_share(PAIRS(H), 1, thread, threads, &first, &last);
+            CELL(pack_gates_turned)(H, H, U, CELL(state_order), first, last, to);
+        }
+        if (job->dx) {
+            cgru_share(PAIRS(I), 1, thread, threads, &first, &last);
+            CELL(pack_gates_turned)(I, H, W, CELL(input_order), first, last, to + part[1]);
+        }
+        return;
+    }
+    cgru_share(BLOCKS(H), 1, thread, threads, &first, &last);
+    if (job->steps > 1 || !job->from_zero)
+        CELL(pack_gates)(H, H, U, CELL(state_order), first, last, to);
+    CELL(pack_gates)(I, H, W, CELL(input_order), first, last, to + part[1]);
+    for (ptrdiff_t j = first; j < last; ++j) {
+        VEC sums[KEPT] = {{0}};
+        for (int v = 0; bias && v < COLUMNS; ++v) {
+            const ptrdiff_t left = CELL(left)(H, j, v);
+            sums[v] += NAME(load_some)(bias + CELL(column)(H, CELL(input_order), j, v), left);
+            if (BIAS_ROWS == 2)
+                sums[SHIFT + v] += NAME(load_some)(
+                    bias + GATES * H + CELL(column)(H, CELL(state_order), j, v), left);
+        }
+        for (int v = 0; v < KEPT; ++v)
+            NAME(store)(to + part[2] + (j * KEPT + v) * LANES, sums[v]);
+    }
+}
+
+/* ---- What falls to one thread --------------------------------------------------------------- */
+
+typedef struct {
+    ptrdiff_t top, bottom;  /* sequences */
+    ptrdiff_t first, last;  /* blocks, or pairs of vectors */
+    atomic_int *meeting;
+    int members, round;
+} CELL(part);
+
+static CELL(part) CELL(part_of)(const cgru_sequence *job, int thread, int threads, ptrdiff_t items)
+{
+    CELL(part) mine;
+    /* Threads that a group count does not divide would have nobody to share with. */
+    const int members = threads / job->groups, group = thread / members;
+    mine.members = members;
+    mine.round = 0;
+    mine.meeting = &cgru_meetings[group].count;
+    cgru_share(job->batch, ROWS, group, job->groups, &mine.top, &mine.bottom);
+    cgru_share(items, 1, thread % members, members, &mine.first, &mine.last);
+    return mine;
+}
+
+static INLINE void CELL(meet)(CELL(part) *mine)
+{
+    cgru_meet(mine->meeting, mine->members, ++mine->round);
+}
+
+/* ---- Forward -------------------------------------------------------------------------------- */
+
+/* The input projection of the steps s0 .. s1 - 1, with the biases, into the gates. */
+static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, const REAL *W,
+                          const REAL *bias, ptrdiff_t s0, ptrdiff_t s1)
+{
+    const ptrdiff_t I = job->inputs, depth = SLICE / COLUMNS;
+    const ptrdiff_t rows = mine->bottom - mine->top, total = (s1 - s0) * rows;
+    const REAL *x = job->x;
+    REAL *gates = job->gates;
+    for (ptrdiff_t j = mine->first; j < mine->last; ++j)
+        for (ptrdiff_t k = 0; k < I; k += depth) {
+            const REAL *start = bias + j * KEPT * LANES;
+            TILE t = {.panels = 1, .runs = 1, .inner = I - k < depth ? I - k : depth, .a_step = 1,
+                      .b = W + (j * I + k) * COLUMNS * LANES, .b_step = COLUMNS * LANES,
+                      .c_at = IN_A_ROW, .start = k == 0 ? start : NULL};
+            ptrdiff_t s = s0, b = mine->top;
+            for (ptrdiff_t i = 0; i < total; i += ROWS) {
+                t.rows = (int)(total - i < ROWS ? total - i : ROWS);
+                for (int r = 0; r < t.rows; ++r) {
+                    const ptrdiff_t time = job->reverse ? job->steps - 1 - s : s;
+                    const ptrdiff_t kept = job->keep ? time : s - s0;
+                    t.a[r] = x + time * job->x_step + b * job->x_row + k;
+                    t.c[r] = gates + ((j * job->gate_steps + kept) * job->batch + b) * KEPT * LANES;
+                    for (int v = COLUMNS; v < KEPT; ++v)
+                        NAME(store)(t.c[r] + v * LANES, NAME(load)(start + v * LANES));
+                    if (++b == mine->bottom)
+                        b = mine->top, ++s;
+                }
+                NAME(run_tile)(COLUMNS, &t);
+            }
+        }
+}
+
+/* Where one step reads and writes. */
+typedef struct {
+    const REAL *x, *h, *read, *c;              /* of sequence 0 */
+    REAL *next, *next_read, *next_c, *gates;   /* the new states, and the gates of block 0 */
+    const uint8_t *mask; /* or NULL */
+} CELL(step);
+
+/* Gates and new states of WAYS vectors, each of which belongs to a row and a unit; a vector may be
+ * there more than once. */
+static INLINE void CELL(finish_cells)(const cgru_sequence *job, const CELL(step) *step,
+                                      const ptrdiff_t *row, const ptrdiff_t *unit,
+                                      VEC (*gates)[WAYS])
+{
+    const ptrdiff_t H = job->units, block = job->gate_steps * job->batch * KEPT * LANES;
+    VEC old[WAYS], new[WAYS], c[WAYS], new_c[WAYS];
+    for (int w = 0; w < WAYS; ++w) {
+        const ptrdiff_t at = row[w] * H + unit[w];
+        old[w] = NAME(load_some)(step->h + at, H - unit[w]);
+        if (STATES == 2)
+            c[w] = NAME(load_some)(step->c + at, H - unit[w]);
+    }
+    CELL(cell)(WAYS, gates, old, c, new, new_c);
+    for (int w = 0; w < WAYS; ++w) {
+        const int masked = step->mask && !step->mask[row[w] * job->mask_row];
+        const ptrdiff_t at = row[w] * H + unit[w];
+        NAME(store_some)(step->next + at, masked ? old[w] : new[w], H - unit[w]);
+        if (STATES == 2)
+            NAME(store_some)(step->next_c + at, masked ? c[w] : new_c[w], H - unit[w]);
+        if (GATES > 1 && job->keep && !masked) {
+            REAL *to = step->gates + unit[w] / WIDE * block + row[w] * KEPT * LANES;
+            for (int v = 0; v < KEPT; v += SPAN)
+                NAME(store)(to + v * LANES, gates[v][w]);
+        }
+    }
+    for (int w = 0; job->drop && w < WAYS; ++w) {
+        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+        NAME(store_some)(step->next_read + at,
+                         NAME(load_some)(step->next + at, left) *
+                             NAME(load_some)((const REAL *)job->drop + at, left), left);
+    }
+}
+
+/* The same of the sequences and blocks of a tile, which begins at sequence `b` of block `j`, from
+ * what the gates hold. */
+static INLINE void CELL(finish_tile)(const cgru_sequence *job, const CELL(step) *step,
+                                     const TILE *t, ptrdiff_t j, ptrdiff_t b)
+{
+    const ptrdiff_t block = job->gate_steps * job->batch * KEPT * LANES;
+    const int vectors = t->rows * t->panels * SPAN;
+    for (int first = 0; first < vectors; first += WAYS) {
+        VEC gates[KEPT][WAYS];
+        ptrdiff_t row[WAYS], unit[WAYS];
+        for (int w = 0; w < WAYS; ++w) {
+            const int vector = first + w < vectors ? first + w : vectors - 1;
+            const int cell = vector / SPAN, place = vector % SPAN;
+            const ptrdiff_t panel = t->panels > 1 ? cell : 0;
+            const REAL *from = step->gates + (j + panel) * block + (b + cell - panel) * KEPT * LANES;
+            row[w] = b + cell - panel;
+            unit[w] = (j + panel) * WIDE + place * LANES;
+            for (int v = 0; v < KEPT; v += SPAN)
+                gates[v][w] = NAME(load)(from + (v + place) * LANES);
+        }
+        CELL(finish_cells)(job, step, row, unit, gates);
+    }
+}
+
+/* A step of `count` sequences from `b` on, up to `rows`, in block j, from the inputs to the new
+ * states without leaving the registers: where a block's weights stay in the L1 cache. */
+static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
+                                    const CELL(step) *step, const REAL *W, const REAL *U,
+                                    const REAL *bias, ptrdiff_t inner, ptrdiff_t j, ptrdiff_t b,
+                                    ptrdiff_t count)
+{
+    VEC all[ROWS][KEPT];
+    const REAL *x[ROWS], *h[ROWS];
+    ptrdiff_t row[ROWS * SPAN], unit[ROWS * SPAN];
+    UNROLL
+    for (int i = 0; i < rows; ++i) {
+        /* Beyond the last row that one again, to be stored in the same place. */
+        const ptrdiff_t here = b + (i < count ? i : count - 1);
+        x[i] = step->x + here * job->x_row;
+        h[i] = step->read + here * job->units;
+        for (int s = 0; s < SPAN; ++s) {
+            row[i * SPAN + s] = here;
+            unit[i * SPAN + s] = j * WIDE + s * LANES;
+        }
+    }
+    UNROLL
+    for (int first = 0; first < COLUMNS; first += PART) {
+        VEC inputs[ROWS * PART], sums[ROWS * PART];
+        UNROLL
+        for (int i = 0; i < rows; ++i)
+            UNROLL
+            for (int v = 0; v < PART; ++v)
+                inputs[i * PART + v] = NAME(load)(bias + (first + v) * LANES);
+        NAME(accumulate)(rows, 1, PART, inputs, x, 0, 1, W + first * LANES, COLUMNS * LANES, 0,
+                         job->inputs);
+        UNROLL
+        for (int i = 0; i < rows; ++i) {
+            UNROLL
+            for (int v = 0; v < PART; ++v)
+                all[i][first + v] = inputs[i * PART + v];
+            UNROLL
+            for (int v = 0; v < PART; ++v)
+                sums[i * PART + v] = SHIFT + v < PART
+                                         ? inputs[i * PART + SHIFT + v]
+                                         : NAME(load)(bias + (SHIFT + first + v) * LANES);
+        }
+        NAME(accumulate)(rows, 1, PART, sums, h, 0, 1, U + first * LANES, COLUMNS * LANES, 0,
+                         inner);
+        UNROLL
+        for (int i = 0; i < rows; ++i)
+            UNROLL
+            for (int v = 0; v < PART; ++v)
+                all[i][SHIFT + first + v] = sums[i * PART + v];
+    }
+    UNROLL
+    for (int first = 0; first < rows * SPAN; first += WAYS) {
+        VEC gates[KEPT][WAYS];
+        UNROLL
+        for (int w = 0; w < WAYS; ++w)
+            UNROLL
+            for (int v = 0; v < KEPT; v += SPAN)
+                gates[v][w] = all[(first + w) / SPAN][v + (first + w) % SPAN];
+        CELL(finish_cells)(job, step, row + first, unit + first, gates);
+    }
+}
+
+#define WHOLE_STEP(name, rows)                                                                  \
+    static void CELL(name)(const cgru_sequence *job, const CELL(step) *step, const REAL *W,     \
+                           const REAL *U, const REAL *bias, ptrdiff_t inner, ptrdiff_t j,       \
+                           ptrdiff_t b, ptrdiff_t count)                                        \
+    {                                                                                           \
+        CELL(whole_step)(rows, job, step, W, U, bias, inner, j, b, count);                      \
+    }
+WHOLE_STEP(whole_step_full, ROWS)
+WHOLE_STEP(whole_step_half, ROWS / 2)
+#undef WHOLE_STEP
+
+static void CELL(forward)(void *argument, int thread, int threads)
+{
+    cgru_sequence *job = argument;
+    const ptrdiff_t T = job->steps, B = job->batch, H = job->units, I = job->inputs;
+    const ptrdiff_t panel = H * COLUMNS * LANES, block = job->gate_steps * B * KEPT * LANES;
+    CELL(part) mine = CELL(part_of)(job, thread, threads, BLOCKS(H));
+    ptrdiff_t part[4];
+    CELL(packed_parts)(job, part);
+    const REAL *U = job->packed, *W = U + part[1], *bias = U + part[2];
+    /* One row reads all weights for itself: those of the inputs better once for several steps. */
+    const int whole = mine.bottom - mine.top > 1 && COLUMNS * (H + I) <= 2 * SLICE;
+    for (ptrdiff_t s = 0; s < T; ++s) {
+        if (!whole && s % job->chunk == 0)
+            CELL(project)(job, &mine, W, bias, s, s + job->chunk < T ? s + job->chunk : T);
+        const ptrdiff_t time = job->reverse ? T - 1 - s : s;
+        const ptrdiff_t before = (job->ring ? s % 2 : job->reverse ? time + 1 : time) * B * H;
+        const ptrdiff_t after = (job->ring ? (s + 1) % 2 : job->reverse ? time : time + 1) * B * H;
+        const CELL(step) step = {
+            .x = (const REAL *)job->x + time * job->x_step,
+            .h = (REAL *)job->h + before,
+            .read = (REAL *)job->read + before,
+            .c = STATES == 2 ? (REAL *)job->c + before : NULL,
+            .next = (REAL *)job->h + after,
+            .next_read = (REAL *)job->read + after,
+            .next_c = STATES == 2 ? (REAL *)job->c + after : NULL,
+            .gates = (REAL *)job->gates + (job->keep ? time : s % job->chunk) * B * KEPT * LANES,
+            .mask = job->mask ? job->mask + time * job->mask_step : NULL};
+        /* The first state may be known to be 0: then there is nothing to multiply. */
+        const ptrdiff_t inner = s == 0 && job->from_zero ? 0 : H;
+        for (ptrdiff_t j = mine.first; whole && j < mine.last; ++j)
+            for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS)
+                (mine.bottom - b > ROWS / 2 ? CELL(whole_step_full) : CELL(whole_step_half))(
+                    job, &step, W + j * I * COLUMNS * LANES, U + j * panel, bias + j * KEPT * LANES,
+                    inner, j, b, mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
+        TILE t = {.runs = 1, .a_step = 1, .b_step = COLUMNS * LANES, .b_panel = panel,
+                  .c_at = IN_A_ROW, .c_panel = block};
+        const ptrdiff_t count = whole ? 0 : mine.last - mine.first;
+        for (ptrdiff_t done = 0; done < count; done += t.panels) {
+            t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
+            const ptrdiff_t j = s % 2 ? mine.last - done - t.panels : mine.first + done;
+            ptrdiff_t k = 0;
+            do {
+                t.inner = inner - k < SLICE / COLUMNS ? inner - k : SLICE / COLUMNS;
+                t.b = U + j * panel + k * COLUMNS * LANES;
+                for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
+                    t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
+                    for (int i = 0; i < t.rows; ++i) {
+                        t.a[i] = step.read + (b + i) * H + k;
+                        t.c[i] = step.gates + j * block + ((b + i) * KEPT + SHIFT) * LANES;
+                    }
+                    if (t.inner)
+                        NAME(run_tile)(COLUMNS, &t);
+                    if (k + t.inner == inner)
+                        CELL(finish_tile)(job, &step, &t, j, b);
+                }
+                k += t.inner;
+            } while (k < inner);
+        }
+        CELL(meet)(&mine);
+    }
+}
+
+/* ---- Backward ------------------------------------------------------------------------------- */
+
+/* The gradient of the state of sequence b, of a vector of units: with `drop`, what came by way of
+ * the products stands apart. */
+static INLINE VEC CELL(state_grad)(const cgru_sequence *job, ptrdiff_t unit, ptrdiff_t b)
+{
+    const ptrdiff_t H = job->units, at = b * job->carry_row + unit;
+    VEC d = NAME(load)((const REAL *)job->carry + at);
+    if (job->drop)
+        d += NAME(load)((const REAL *)job->dread + at) *
+             NAME(load_some)((const REAL *)job->drop + b * H + unit, H - unit);
+    return d;
+}
+
+/* What a step of the way back reads besides the gates. */
+typedef struct {
+    const REAL *h, *new_h, *c, *new_c, *dy; /* of sequence 0; dy may be NULL */
+    const uint8_t *mask;                    /* or NULL */
+} CELL(back);
+
+/* The gradients of the gates g of `rows` sequences from `b` on in block j, from that of the new
+ * state, to which the loss's own `dy` is added; carry is left with what reaches the old state
+ * directly. */
+static INLINE void CELL(finish_step_grad)(const cgru_sequence *job, const CELL(back) *step,
+                                          ptrdiff_t j, ptrdiff_t b, int rows, REAL *g)
+{
+    const ptrdiff_t H = job->units;
+    for (ptrdiff_t i = b; i < b + rows; ++i, g += KEPT * LANES)
+        for (int place = 0; place < SPAN; ++place) {
+            const ptrdiff_t unit = j * WIDE + place * LANES, count = H - unit;
+            const ptrdiff_t at = i * H + unit, carried = i * job->carry_row + unit;
+            VEC d = CELL(state_grad)(job, unit, i), dc = {0}, c = {0}, new_c = {0};
+            VEC gates[KEPT] = {{0}};
+            if (step->dy)
+                d += NAME(load_some)(step->dy + i * job->dy_row + unit, count);
+            if (STATES == 2)
+                dc = NAME(load)((const REAL *)job->carry_c + carried);
+            if (!step->mask || step->mask[i * job->mask_row]) {
+                for (int v = 0; v < KEPT; v += SPAN)
+                    gates[v] = NAME(load)(g + (v + place) * LANES);
+                if (STATES == 2) {
+                    c = NAME(load_some)(step->c + at, count);
+                    new_c = NAME(load_some)(step->new_c + at, count);
+                }
+                d = CELL(cell_grad)(gates, NAME(load_some)(step->h + at, count),
+                                    NAME(load_some)(step->new_h + at, count), c, new_c, d, &dc);
+            }
+            NAME(store)((REAL *)job->carry + carried, d);
+            if (STATES == 2)
+                NAME(store)((REAL *)job->carry_c + carried, dc);
+            for (int v = 0; v < KEPT; v += SPAN)
+                NAME(store)(g + (v + place) * LANES, gates[v]);
+        }
+}
+
+/* The gradients of all gates, step by step from the last; those of the first state in `carry`. */
+static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threads)
+{
+    enum { PER_PAIR = 2 / SPAN };
+    const ptrdiff_t T = job->steps, B = job->batch, H = job->units, blocks = BLOCKS(H);
+    const ptrdiff_t block = T * B * KEPT * LANES, panel = blocks * COLUMNS * LANES * 2 * LANES;
+    const ptrdiff_t deep = SLICE / (COLUMNS * LANES * 2) > 0 ? SLICE / (COLUMNS * LANES * 2) : 1;
+    CELL(part) mine = CELL(part_of)(job, thread, threads, PAIRS(H));
+    const REAL *U = job->packed;
+    const REAL zeros[2 * LANES * ABREAST] = {0};
+    REAL *gates = job->gates, *carry = job->carry, *carry_c = job->carry_c, *dread = job->dread;
+    const REAL *h = job->h, *c = job->c, *dy = job->dy;
+    REAL *dh = job->dh, *dc = job->dc;
+    for (ptrdiff_t b = mine.top; b < mine.bottom; ++b)
+        for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES; unit += LANES) {
+            const ptrdiff_t at = b * job->carry_row + unit;
+            NAME(store)(carry + at, NAME(load_some)(dh + b * H + unit, H - unit));
+            if (STATES == 2)
+                NAME(store)(carry_c + at, NAME(load_some)(dc + b * H + unit, H - unit));
+            if (job->drop)
+                NAME(store)(dread + at, SPLAT(0)); /* after the last step comes no product */
+        }
+    REAL *product = job->drop ? dread : carry; /* where the products go */
+    for (ptrdiff_t s = T; s >= 0; --s) {
+        if (s == 0 && !job->start_grad)
+            break;
+        /* Step s - 1 of the forward pass, and the gates that came after it. */
+        const ptrdiff_t time = job->reverse ? T - s : s - 1;
+        const ptrdiff_t later = job->reverse ? time - 1 : time + 1;
+        const ptrdiff_t before = (job->reverse ? time + 1 : time) * B * H;
+        const ptrdiff_t after = (job->reverse ? time : time + 1) * B * H;
+        const CELL(back) step = {
+            .h = h + before, .new_h = h + after,
+            .c = STATES == 2 ? c + before : NULL, .new_c = STATES == 2 ? c + after : NULL,
+            .dy = dy ? dy + time * job->dy_step : NULL,
+            .mask = job->mask ? job->mask + time * job->mask_step : NULL};
+        TILE t = {.inner = COLUMNS * LANES, .a_step = 1, .a_run = block,
+                  .b_step = 2 * LANES, .b_run = COLUMNS * LANES * 2 * LANES, .b_panel = panel,
+                  .c_at = {0, LANES}, .c_panel = 2 * LANES};
+        const ptrdiff_t count = mine.last - mine.first;
+        for (ptrdiff_t done = 0; done < count; done += t.panels) {
+            t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
+            const ptrdiff_t p = s % 2 ? mine.last - done - t.panels : mine.first + done;
+            ptrdiff_t q = s == T ? blocks : 0; /* after the last step comes no product */
+            do {
+                t.runs = blocks - q < deep ? blocks - q : deep;
+                t.b = U + p * panel + q * t.b_run;
+                t.start = job->drop && q == 0 ? zeros : NULL;
+                for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
+                    t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
+                    for (int i = 0; i < t.rows; ++i) {
+                        t.a[i] = gates + q * block + ((later * B + b + i) * KEPT + SHIFT) * LANES;
+                        t.c[i] = product + (b + i) * job->carry_row + p * 2 * LANES;
+                    }
+                    if (t.runs)
+                        NAME(run_tile_2)(&t);
+                    if (q + t.runs < blocks || s == 0)
+                        continue;
+                    for (ptrdiff_t j = PER_PAIR * p; j < PER_PAIR * (p + t.panels) && j < blocks; ++j)
+                        CELL(finish_step_grad)(job, &step, j, b, t.rows,
+                                               gates + j * block + (time * B + b) * KEPT * LANES);
+                }
+                q += t.runs;
+            } while (q < blocks);
+        }
+        CELL(meet)(&mine);
+    }
+    for (ptrdiff_t b = mine.top; job->start_grad && b < mine.bottom; ++b)
+        for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES; unit += LANES) {
+            NAME(store_some)(dh + b * H + unit, CELL(state_grad)(job, unit, b), H - unit);
+            if (STATES == 2)
+                NAME(store_some)(dc + b * H + unit,
+                                 NAME(load)(carry_c + b * job->carry_row + unit), H - unit);
+        }
+}
+
+/* to[column of a][GATES] += a' gates over all steps and sequences, for the columns first ..
+ * last - 1 of a and the blocks of one group.  a is [t][b][column] with the given distances; `at` is
+ * the first of the gates' vectors that count, `order` says which gate each of them is. */
+static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const REAL *a,
+                              ptrdiff_t a_time, ptrdiff_t a_row, int at, const int *order,
+                              ptrdiff_t first, ptrdiff_t last, REAL *to)
+{
+    enum { DEPTH = 512 }; /* rows at a time: the gates of a group then stay in the L2 cache */
+    const ptrdiff_t B = job->batch, H = job->units, rows = job->steps * B;
+    const ptrdiff_t j0 = group * GROUP, j1 = j0 + GROUP < BLOCKS(H) ? j0 + GROUP : BLOCKS(H);
+    REAL strip[DEPTH * STRIP] __attribute__((aligned(64)));
+    for (ptrdiff_t row = 0; row < rows; row += DEPTH)
+        for (ptrdiff_t k = first; k < last; k += STRIP) {
+            const ptrdiff_t depth = rows - row < DEPTH ? rows - row : DEPTH;
+            const ptrdiff_t columns = last - k < STRIP ? last - k : STRIP;
+            ptrdiff_t t = row / B, b = row % B;
+            for (ptrdiff_t i = 0; i < depth; ++i) {
+                const REAL *from = a + t * a_time + b * a_row + k;
+                __builtin_prefetch(from + STRIP); /* the next strip's */
+                if (columns == STRIP)
+                    memcpy(strip + i * STRIP, from, STRIP * sizeof(REAL));
+                else
+                    memcpy(strip + i * STRIP, from, columns * sizeof(REAL));
+                if (++b == B)
+                    b = 0, ++t;
+            }
+            for (ptrdiff_t j = j0; j < j1; ++j) {
+                ptrdiff_t counts[COLUMNS];
+                TILE tile = {.panels = 1, .runs = 1, .inner = depth, .a_step = STRIP,
+                             .b = (const REAL *)job->gates + ((j * rows + row) * KEPT + at) * LANES,
+                             .b_step = KEPT * LANES,
+                             .counts = H - j * WIDE < WIDE ? counts : NULL};
+                for (int v = 0; v < COLUMNS; ++v) {
+                    counts[v] = CELL(left)(H, j, v);
+                    tile.c_at[v] = CELL(column)(H, order, 0, v);
+                }
+                for (ptrdiff_t c = 0; c < columns; c += ROWS) {
+                    tile.rows = (int)(columns - c < ROWS ? columns - c : ROWS);
+                    for (int i = 0; i < tile.rows; ++i) {
+                        tile.a[i] = strip + c + i;
+                        tile.c[i] = to + (k + c + i) * GATES * H + j * WIDE;
+                    }
+                    NAME(run_tile)(COLUMNS, &tile);
+                }
+            }
+        }
+}
+
+/* The sums over all steps and sequences, added to the biases of block j. */
+static void CELL(bias_grad)(const cgru_sequence *job, ptrdiff_t j)
+{
+    const ptrdiff_t rows = job->steps * job->batch, H = job->units;
+    const REAL *g = (const REAL *)job->gates + j * rows * KEPT * LANES;
+    VEC sum[KEPT] = {{0}};
+    for (ptrdiff_t i = 0; i < rows; ++i, g += KEPT * LANES)
+        for (int v = 0; v < KEPT; ++v)
+            sum[v] += NAME(load)(g + v * LANES);
+    for (int state = 0; state < BIAS_ROWS; ++state)
+        for (int v = 0; v < COLUMNS; ++v) {
+            const int *order = state ? CELL(state_order) : CELL(input_order);
+            const ptrdiff_t count = CELL(left)(H, j, v);
+            REAL *to = (REAL *)job->dbias + state * GATES * H + CELL(column)(H, order, j, v);
+            NAME(store_some)(to, NAME(load_some)(to, count) + sum[v + state * SHIFT], count);
+        }
+}
+
+/* dx = the gates' gradients times W', for the rows (of all steps and sequences) first .. last - 1. */
+static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t first,
+                             ptrdiff_t last)
+{
+    enum { DEPTH = 64 }; /* rows at a time: their gates then stay in the L2 cache */
+    const ptrdiff_t I = job->inputs, blocks = BLOCKS(job->units);
+    const ptrdiff_t block = job->steps * job->batch * KEPT * LANES, width = 2 * LANES;
+    for (ptrdiff_t i = first; i < last; i += DEPTH)
+        for (ptrdiff_t column = 0; column < I; column += width) {
+            const ptrdiff_t more = I - column - LANES;
+            const ptrdiff_t counts[] = {more < 0 ? I - column : LANES,
+                                        more < 0 ? 0 : more < LANES ? more : LANES};
+            const REAL zeros[2 * LANES] = {0};
+            TILE t = {.panels = 1, .runs = blocks, .inner = COLUMNS * LANES, .a_step = 1,
+                      .a_run = block, .b = W + column / width * blocks * COLUMNS * LANES * width,
+                      .b_step = width, .b_run = COLUMNS * LANES * width,
+                      .start = zeros, .c_at = {0, LANES}, .counts = more < LANES ? counts : NULL};
+            for (ptrdiff_t row = i; row < i + DEPTH && row < last; row += ROWS) {
+                t.rows = (int)(last - row < ROWS ? last - row : ROWS);
+                for (int r = 0; r < t.rows; ++r) {
+                    t.a[r] = (const REAL *)job->gates + (row + r) * KEPT * LANES;
+                    t.c[r] = (REAL *)job->dx + (row + r) * I + column;
+                }
+                NAME(run_tile_2)(&t);
+            }
+        }
+}
+
+static void CELL(backward)(void *argument, int thread, int threads)
+{
+    cgru_sequence *job = argument;
+    const ptrdiff_t T = job->steps, B = job->batch, I = job->inputs, H = job->units;
+    ptrdiff_t part[4], first, last;
+    CELL(packed_parts)(job, part);
+    CELL(backward_steps)(job, thread, threads);
+    cgru_meet(&cgru_meetings[job->groups].count, threads, 1);
+
+    /* The weights, unless they are frozen: strips of their rows, block by block, dealt to the
+     * threads. */
+    const REAL *states = (const REAL *)job->read + (job->reverse ? B * H : 0);
+    const ptrdiff_t state_rows = T == 1 && job->from_zero ? 0 : H;
+    const ptrdiff_t state_strips = (state_rows + STRIP - 1) / STRIP;
+    const ptrdiff_t strips = job->dkernel ? state_strips + (I + STRIP - 1) / STRIP : 0;
+    const ptrdiff_t groups = (BLOCKS(H) + GROUP - 1) / GROUP;
+    cgru_share(groups * strips, 1, thread, threads, &first, &last);
+    while (first < last) {
+        const ptrdiff_t group = first / strips, strip = first % strips;
+        const ptrdiff_t end = last - first < strips - strip ? strip + last - first : strips;
+        const ptrdiff_t u_end = end < state_strips ? end * STRIP : state_rows;
+        const ptrdiff_t w = strip < state_strips ? 0 : (strip - state_strips) * STRIP;
+        const ptrdiff_t w_end = (end - state_strips) * STRIP;
+        if (strip == 0 && job->dbias)
+            for (ptrdiff_t j = group * GROUP; j < (group + 1) * GROUP && j < BLOCKS(H); ++j)
+                CELL(bias_grad)(job, j);
+        CELL(weight_grad)(job, group, states, B * H, H, SHIFT, CELL(state_order), strip * STRIP,
+                          u_end, job->drecurrent_kernel);
+        CELL(weight_grad)(job, group, job->x, job->x_step, job->x_row, 0, CELL(input_order), w,
+                          w_end < I ? w_end : I, job->dkernel);
+        first += end - strip;
+    }
+    if (job->dx) {
+        cgru_share(T * B, ROWS, thread, threads, &first, &last);
+        CELL(input_grad)(job, (const REAL *)job->packed + part[1], first, last);
+    }
+}
+
+static const cgru_cell CELL(kernels) = {
+    GATES, BIAS_ROWS, KEPT / SPAN, CELL(packed_size), CELL(gates_size), CELL(pack), CELL(forward),
+    CELL(backward),
+};
+
+#undef KIND
+#undef GATES
+#undef SPAN
+#undef KEPT
+#undef STATES
+#undef BIAS_ROWS
+#undef INPUT_ORDER
+#undef STATE_ORDER
+#undef CELL
+#undef COLUMNS
+#undef SHIFT
+#undef PART
+#undef WIDE
+#undef BLOCKS
+#undef PAIRS
+#undef GROUP
+#undef SLICE
+#undef IN_A_ROW
