@@ -216,6 +216,31 @@ def test_anything_anywhere_in_the_notes(path, note):
     assert refused > 5
 
 
+def wide(count):
+    """The configuration of a model with many layers."""
+    model = cgru.Sequential([cgru.Input((2,)), layers.ReLU()])
+    config = model.serialized()
+    entry = config["config"]["layers"].pop()
+    config["config"]["layers"] += [
+        entry | {"config": entry["config"] | {"name": str(i)}} for i in range(count)
+    ]
+    return json.dumps(config)
+
+
+def test_many_layers(path):
+    edited(path, model=wide(5000))
+    refuse(path, "more layers, or other parts, than can be loaded")
+    edited(path, model=wide(40_000))
+    refuse(path, "at most 4194304 characters")
+
+
+def test_a_file_that_holds_many_layers(path):
+    """What was saved can be loaded: more arrays make room for more layers."""
+    model = cgru.Sequential([cgru.Input((2,)), *(layers.Dense(2) for _ in range(1200))])
+    model.save(path)
+    np.testing.assert_array_equal(cgru.load_model(path).theta, model.theta)
+
+
 def test_calls_in_a_circle(path):
     functional().save(path)
     found, arrays = metadata(path), load_file(path)
@@ -267,7 +292,7 @@ def test_metrics_that_are_far_larger_than_the_file(path, metric):
     compiled = json.loads(metadata(path)["compile"])
     compiled["metrics"] = [{"module": "cgru.metrics", "class_name": name, "config": options}]
     edited(path, compile=compiled)
-    refuse(path, "far more than the file holds")
+    refuse(path, "far more than there may be")
 
 
 def test_json_that_is_none(path):
@@ -281,18 +306,24 @@ def test_json_that_is_none(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "3", "NaN", "[" * 100_000, nested(1000), nested(10_000), nested(3, "GRU"),
+    [wide(5000), wide(40_000), "[" * 10_000_000, json.dumps([{}] * 10_000),
+     nested(31),
+     cgru.Sequential([cgru.Input((None, 2)), layers.GRU(1)]).to_json().replace(
+         '"units": 1', '"units": 30000'),
+     "", "{", "[]", "3", "NaN", "[" * 100_000, nested(1000), nested(10_000), nested(3, "GRU"),
      '{"class_name": [], "config": {}}', '{"class_name": "Sequential", "config": "x"}',
      '{"module": "cgru.models", "class_name": "Sequential", "config": []}',
      '{"module": "cgru.models", "class_name": "Model", "config": {}}',
      '{"module": "cgru.models", "class_name": "Sequential", "config": {"layers": [1]}}',
      '{"module": "cgru.models", "class_name": "Sequential", "config": {"layers": [], "name": []}}',
      '{"module": "os", "class_name": "system", "config": {"command": "true"}}'],
-    ids=range(16),
+    ids=range(22),
 )  # fmt: skip
 def test_hostile_json(text):
+    start = time.process_time()
     with pytest.raises(LoadError, match="json_string"):
         cgru.models.model_from_json(text)
+    assert time.process_time() - start < 1
 
 
 # ---- A damaged backup ----

@@ -18,7 +18,8 @@ PACKAGE = Path(cgru.__file__).parent
 # What may be imported from where: a module may import those of its own line and of lines above.
 ORDER = [
     ["_kernels"],
-    ["_checks", "_configs", "_room"],
+    ["_checks", "_room"],
+    ["_configs"],
     ["config", "_random", "activations", "variables"],
     ["initializers", "regularizers", "constraints"],
     ["layers.symbolic"],

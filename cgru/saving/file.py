@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from cgru import _room
 from cgru.saving.errors import LoadError, refusing
 
 FORMAT_VERSION = 1
+DESCRIPTIONS = {"model", "compile"}  # notes of which objects are made
 
 
 class Contents:
@@ -124,6 +126,8 @@ def read(filepath: Any) -> Contents:
             for name in file.keys():  # noqa: SIM118  # it has no iterator
                 contents.arrays[name] = file.get_tensor(name)
         if metadata.pop("format", None) == "cgru":
+            for key in DESCRIPTIONS & metadata.keys():
+                _room.check_text(metadata[key])
             contents.notes = {key: _parsed(text) for key, text in metadata.items()}
     version = contents.notes.get("format_version")
     if version != FORMAT_VERSION:
