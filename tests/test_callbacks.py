@@ -659,6 +659,21 @@ def test_a_backup_removes_nothing_but_its_own(tmp_path):
     assert os.listdir(tmp_path) == ["mine"]
 
 
+def test_what_was_not_finished_is_removed_unless_somebody_writes_it(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    names = ["a[1]-3.st.0123abcd.tmp", "a[1]-4.st.89efabcd.tmp"]
+    others = ["a[1]-3.st", "a1-3.st.0123abcd.tmp", "a[1]-3.st.tmp", "a[1]-3.st.notours0.tmp"]
+    for name in names + others:
+        (tmp_path / name).touch()
+    with open(tmp_path / names[0], "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        run(make(), 1, callbacks.ModelCheckpoint(tmp_path / "a[1]-{epoch}.st"))
+        left = sorted([*others, names[0], "a[1]-1.st"])
+        assert sorted(os.listdir(tmp_path)) == left
+    run(make(), 1, callbacks.ModelCheckpoint(tmp_path / "a[1]-{epoch}.st"))
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "a[1]-1.st"])
+
+
 def test_a_backup_of_another_model_is_refused(tmp_path):
     with pytest.raises(InterruptionError):
         run(make(), 4, Interrupt("on_epoch_begin", 2), backup=callbacks.BackupAndRestore(tmp_path))

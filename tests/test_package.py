@@ -110,6 +110,17 @@ def test_imports_run_one_way(path):
         assert LEVEL[imported] <= LEVEL[module], f"{module} imports {imported}"
 
 
+def test_the_source_distribution_has_all_tests_and_their_data(monkeypatch):
+    if not (PACKAGE.parent / "MANIFEST.in").exists():
+        pytest.skip("not in the sources")
+    monkeypatch.chdir(PACKAGE.parent)
+    files = pytest.importorskip("setuptools.command.egg_info").FileList()
+    for line in Path("MANIFEST.in").read_text().splitlines():
+        files.process_template_line(line)
+    tests = {str(path) for path in Path("tests").rglob("*") if path.is_file()}
+    assert {path for path in tests if "__pycache__" not in path} <= set(files.files)
+
+
 FENV = """
 import ctypes
 libm = ctypes.CDLL(None)
