@@ -16,7 +16,12 @@ MODULES = [cgru.__name__, *(m.name for m in pkgutil.walk_packages(cgru.__path__,
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.rst"))]
 
 # Examples that need an optional package.
-NEEDS = {"cgru.saving.onnx": "onnx", "onnx.rst": "onnx"}
+NEEDS = {
+    "cgru.saving.onnx": "onnx",
+    "onnx.rst": "onnx",
+    "cgru.plot": "matplotlib",
+    "inspect.rst": "matplotlib",
+}
 
 
 @pytest.mark.parametrize("name", MODULES)

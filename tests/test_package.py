@@ -81,9 +81,13 @@ ORDER = [
     ["objective"],
     ["_door"],
     ["truncated"],
+    ["prediction"],
     ["training"],
     ["summary", "streaming"],
     ["models"],
+    ["_watched", "_diagrams"],
+    ["inspect"],
+    ["plot"],
     ["utils", "testing", "datasets", "datasets.sunspots"],
     [""],
 ]
