@@ -26,7 +26,7 @@ def data(count=30):
     return x, x.sum(axis=(1, 2))[:, np.newaxis]
 
 
-def make(metrics=("mae",), optimizer="adam", seed=1, **options):
+def make(metrics=("mae",), optimizer="adam", seed=1, kind=layers.GRU, **options):
     """A model that uses all sources of randomness."""
     cgru.utils.set_random_seed(seed)
     model = cgru.Sequential(
@@ -34,7 +34,7 @@ def make(metrics=("mae",), optimizer="adam", seed=1, **options):
             cgru.Input((4, 2)),
             layers.GRU(3, return_sequences=True, name="gru"),
             layers.Dropout(0.3, name="dropout"),
-            layers.GRU(2, name="last", **options),
+            kind(2, name="last", **options),
             layers.Dense(1, name="dense"),
         ]
     )
@@ -556,14 +556,19 @@ def test_a_run_interrupted_between_backups_ends_as_if_it_had_not_been(tmp_path, 
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize(
+    ("stateful", "kind"),
+    [(False, layers.GRU), *((True, kind) for kind in (layers.GRU, layers.LSTM, layers.SimpleRNN))],
+)
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
-def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(tmp_path, batch, stateful):
+def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(
+    tmp_path, batch, stateful, kind
+):
     options = {"batch_size": 5, "validation_split": 1 / 6, "shuffle": not stateful}
-    straight = make(stateful=stateful)
+    straight = make(stateful=stateful, kind=kind)
     expected = run(straight, 4, **options)
 
-    model = make(stateful=stateful)
+    model = make(stateful=stateful, kind=kind)
     interrupt = Interrupt("on_train_batch_begin", 1, batch)
     if batch == 5:  # there is none such: after the last batch, before the end of the epoch
         interrupt = Interrupt("on_test_begin", 1)
@@ -572,7 +577,7 @@ def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(tmp_path, 
         run(model, 4, interrupt, backup=callbacks.BackupAndRestore(tmp_path, 1), **options)
     batches = []
     count = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))
-    model = make(stateful=stateful, seed=99)
+    model = make(stateful=stateful, kind=kind, seed=99)
     history = run(model, 4, count, backup=callbacks.BackupAndRestore(tmp_path, 1), **options)
     assert len(batches) == 3 * 5 - batch
     assert_same(model, straight)

@@ -183,8 +183,11 @@ def places(value):
 def functional():
     x = cgru.Input((None, 2))
     y, state = layers.GRU(2, return_state=True, return_sequences=True)(x)
-    z = layers.GRU(2, return_sequences=True)(y, initial_state=state)
-    return cgru.Model(x, layers.Bidirectional(layers.GRU(2))(z))
+    z, *states = layers.LSTM(2, return_sequences=True, return_state=True)(
+        y, initial_state=[state, state]
+    )
+    z = layers.LSTM(2, return_sequences=True)(z, initial_state=states)
+    return cgru.Model(x, layers.Bidirectional(layers.SimpleRNN(2))(z))
 
 
 @pytest.mark.parametrize("note", ["model", "compile", "weights", "optimizer", "training"])
@@ -327,6 +330,37 @@ def test_hostile_json(text):
 
 
 # ---- A damaged backup ----
+
+
+def test_states_of_a_training_that_do_not_fit(path):
+    """An LSTM has two; others are left out with a warning, or refused."""
+    entry = cgru.Input(batch_shape=(2, 3, 1))
+    model = cgru.Sequential([entry, layers.LSTM(2, stateful=True), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((2, 3, 1)), np.ones((2, 1))
+    model.fit(x, y, 2, callbacks=[cgru.callbacks.ModelCheckpoint(path)])
+    found, arrays = metadata(path), load_file(path)
+    names = [name for name in arrays if "/state/" in name]
+    assert len(names) == 2
+    for kept, change in (
+        (names, {}),
+        (names[:1], {}),
+        (names, {names[0]: np.zeros((3, 2), "f4")}),
+        (names, {names[1]: np.zeros((2, 2))}),
+        (names, {names[1]: np.full((2, 2), np.nan, "f4")}),
+        (["lstm/kernel"] * 2, {}),
+    ):
+        training = json.loads(found["training"])
+        (layer,) = (entry for entry in training["layers"] if entry["states"])
+        layer["states"] = kept
+        save_file(arrays | change, path, found | {"training": json.dumps(training)})
+        again = cgru.load_model(path)
+        if (kept, change) == (names, {}):
+            again.fit(x, y, 2, epochs=2, initial_epoch=1)
+            continue
+        with pytest.warns(UserWarning, match="goes on with other random numbers"):
+            again.fit(x, y, 2, epochs=2, initial_epoch=1)
+        assert all(np.isfinite(weight).all() for weight in again.get_weights())
 
 
 @pytest.mark.parametrize("note", [5, {}, {"place": [0], "layers": []}, {"place": "x"}])
