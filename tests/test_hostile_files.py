@@ -335,7 +335,7 @@ def test_hostile_json(text):
 def test_states_of_a_training_that_do_not_fit(path):
     """An LSTM has two; others are left out with a warning, or refused."""
     entry = cgru.Input(batch_shape=(2, 3, 1))
-    model = cgru.Sequential([entry, layers.LSTM(2, stateful=True), layers.Dense(1)])
+    model = cgru.Sequential([entry, layers.LSTM(2, stateful=True, name="lstm"), layers.Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.ones((2, 3, 1)), np.ones((2, 1))
     model.fit(x, y, 2, callbacks=[cgru.callbacks.ModelCheckpoint(path)])
