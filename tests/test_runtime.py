@@ -24,6 +24,12 @@ MODELS = {
         layers.Dense(2, activation="softmax"),
     ],
     "Cho": lambda: [layers.GRU(20, reset_after=False), layers.Dense(1)],
+    "LSTM": lambda: [layers.LSTM(20), layers.Dense(1)],
+    "cells": lambda: [
+        layers.SimpleRNN(33, return_sequences=True, go_backwards=True),
+        layers.LSTM(17, return_sequences=True),
+        layers.Bidirectional(layers.LSTM(5)),
+    ],
     "other activations": lambda: [layers.GRU(9, activation="relu"), layers.Dense(1)],
 }
 
@@ -100,9 +106,10 @@ def test_predictions_follow_every_change_of_the_weights(rng):
     assert changed()
 
 
-def test_predictions_from_many_threads_at_once(rng, free_threads):
+@pytest.mark.parametrize("kind", ["stacked", "cells"])
+def test_predictions_from_many_threads_at_once(rng, kind, free_threads):
     cgru.set_num_threads(3)
-    model, x = model_of("stacked"), data(rng, 64)
+    model, x = model_of(kind), data(rng, 64)
     expected = {size: model.predict(x[:size]) for size in (1, 7, 64)}
 
     def work(seed):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cgru import _checks, config
+from cgru import _checks, _room, config
 
 Shape = tuple[int | None, ...]
 
@@ -77,6 +77,7 @@ def is_symbolic(value: Any) -> bool:
 
 def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: Any = None) -> Any:
     """Note the call of a layer on symbolic tensors; return its output, or a tuple of them."""
+    _room.claim_parts(1)
     several = layer.takes_several
     tensors = list(x) if isinstance(x, (list, tuple)) else [x]
     if not several and len(tensors) != 1:
