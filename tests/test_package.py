@@ -80,6 +80,7 @@ ORDER = [
     ["objective"],
     ["_door"],
     ["truncated"],
+    ["prediction"],
     ["training"],
     ["summary", "streaming"],
     ["models"],

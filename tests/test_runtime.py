@@ -2,12 +2,14 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 import statistics
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import python
 
 import cgru
 from cgru import _kernels, layers
@@ -185,6 +187,37 @@ def test_a_shape_seen_for_the_first_time_is_not_slow(rng):
             model.predict_on_batch(x)
             times.append(time.perf_counter() - start)
     assert statistics.median(first) < 2 * statistics.median(again)
+
+
+ONE_CORE = """
+import os, sys, time
+import numpy as np
+import cgru
+
+os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+model = cgru.Sequential([cgru.Input((50, 8)), cgru.layers.GRU(32), cgru.layers.Dense(1)])
+model.compile("adam", "mse")
+x, y = np.ones((32, 50, 8), "f4"), np.ones((32, 1), "f4")
+
+
+def seconds(threads):
+    cgru.config.set_num_threads(threads)
+    start = time.perf_counter()
+    for _ in range(100):
+        model.train_on_batch(x, y)
+    return time.perf_counter() - start
+
+
+seconds(1), seconds(2)
+pairs = [(seconds(1), seconds(2)) for _ in range(5)]
+print(sorted(two / one for one, two in pairs)[2])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
+def test_threads_without_a_core_of_their_own_do_no_harm():
+    """Each meeting of a step would take a time slice, and all of them many times the step."""
+    assert float(python(ONE_CORE)) < 3
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")

@@ -277,7 +277,7 @@ def test_rows_are_reset_one_by_one(rng):
     for found, sequence in zip(second, expected, strict=True):
         np.testing.assert_allclose(found, fresh.predict(sequence[np.newaxis])[0], rtol=1e-5)
     with pytest.raises(ValueError, match="carries the states of 2 rows"):
-        model.predict_on_batch(x[2], reset_mask=[True])
+        model.predict_on_batch(x[:, 0], reset_mask=[True, False, False])
     with pytest.raises(ValueError, match="reset_mask: expected bool"):
         model.predict_on_batch(x[2], reset_mask=[1, 0])
     with pytest.raises(ValueError, match="no stateful layer"):
@@ -420,6 +420,11 @@ def test_reset_masks_have_the_size_of_the_batch():
     model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, stateful=True)])
     with pytest.raises(ValueError, match=r"reset_mask: expected shape \(2,\), got \(3,\)"):
         model.predict_on_batch(np.ones((2, 4, 3)), reset_mask=np.ones(3, bool))
+    model.predict_on_batch(np.ones((2, 4, 3)))
+    (before,) = [state.copy() for state in model.layers[0]._state]
+    with pytest.raises(ValueError, match=r"reset_mask: expected shape \(3,\), got \(2,\)"):
+        model.predict_on_batch(np.ones((3, 4, 3)), reset_mask=np.ones(2, bool))
+    np.testing.assert_array_equal(model.layers[0]._state[0], before)
 
 
 @pytest.mark.parametrize("data", ["plain", "lists", "masking"])
