@@ -138,14 +138,17 @@ class Model(Trainer):
     def check_input(self, shape: Any, argument: str = "x") -> None:
         shapes = shape if self.takes_several else [shape]
         for tensor, found in zip(self.inputs, shapes, strict=True):
-            expected = tensor.shape
             name = f"{argument}[{tensor.name!r}]" if self.takes_several else argument
-            if len(found) != len(expected) or any(
-                e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
-            ):
-                raise ValueError(
-                    f"{name}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
-                )
+            self._check_shape(tensor, found, name)
+
+    def _check_shape(self, tensor: SymbolicTensor, found: Shape, argument: str) -> None:
+        expected = tensor.shape
+        if len(found) != len(expected) or any(
+            e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
+        ):
+            raise ValueError(
+                f"{argument}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
+            )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         shapes = self.output_shapes(input_shape if self.takes_several else [input_shape])
@@ -471,7 +474,7 @@ class Sequential(Model):
         if not self.layers:
             raise ValueError(f"{self.name} has no layers: add some first")
         if self._input is not None:
-            super().check_input(shape, argument)
+            self._check_shape(self._input, shape, argument)
         for layer in self.layers:
             layer.check_input(shape, argument)
             shape = _single(layer, shape)
