@@ -1,4 +1,4 @@
-"""The way of a batch through cgru: a list of stations, the proof that they are passed, a picture."""
+"""The way of a batch through cgru: its stations, a proof that they are passed, a picture."""
 
 import re
 import sys
@@ -34,7 +34,7 @@ WAY = {
         Station(1, "batch", "_door.py", "checks and converts; nothing is changed before"),
     ],
     "Forward": [
-        Station(1, "ArrayBatches.parts", "data.py", "the samples of a batch, drawn anew each epoch"),
+        Station(1, "ArrayBatches.parts", "data.py", "a batch of samples, in random order"),
         Station(1, "Trainer._train_step", "training.py", "one step of the optimizer"),
         Station(2, "Trainer._loss_and_gradient", "training.py", "forward, loss, backward"),
         Station(3, "Graph.execute", "layers/graph.py", "one layer after the other"),
@@ -42,13 +42,13 @@ WAY = {
         Station(5, "packed_sequence", "layers/_gru_kernels.py", "keeps what the way back needs"),
         Station(6, "GRUWorkspace.forward", "_kernels.pyx", "large buffers, used again"),
         Station(7, "packed_gru_forward", "_kernels.pyx", "checks sizes; releases the GIL"),
-        Station(8, "cgru_gru_forward", "csrc/levels.h", "the loops for this CPU, on several threads"),
+        Station(8, "cgru_gru_forward", "csrc/levels.h", "the loops for this CPU, on threads"),
         Station(9, "gru_forward", "csrc/packed_gru.h", "all time steps"),
         Station(10, "gru_cell", "csrc/packed_gru.h", "the four equations of a GRU"),
         Station(4, "Dense.forward", "layers/core.py", "the last layer"),
     ],
     "Loss": [
-        Station(3, "Objective.value_and_grad", "objective.py", "the loss, its gradient by the output"),
+        Station(3, "Objective.value_and_grad", "objective.py", "the loss and its gradient"),
     ],
     "Backward": [
         Station(3, "backward", "layers/graph.py", "the layers in reverse"),
@@ -65,7 +65,7 @@ WAY = {
         Station(2, "Optimizer.update", "optimizers/base.py", "clips, decays"),
         Station(3, "Adam.step", "optimizers/adam.py", "the learning rate of this step"),
         Station(7, "adam", "_kernels.pyx", "all weights as one vector"),
-        Station(8, "cgru_adam", "csrc/levels.h", "the loops for this CPU, on several threads"),
+        Station(8, "cgru_adam", "csrc/levels.h", "the loops for this CPU, on threads"),
         Station(9, "adam", "csrc/elementwise.h", "one pass over that vector"),
     ],
 }
@@ -74,9 +74,7 @@ STATIONS = [station for part in WAY.values() for station in part]
 
 def calls():
     """The functions of cgru that a small `fit` calls, in order: files and names."""
-    model = cgru.Sequential(
-        [cgru.Input((5, 3)), cgru.layers.GRU(4), cgru.layers.Dense(1)]
-    )
+    model = cgru.Sequential([cgru.Input((5, 3)), cgru.layers.GRU(4), cgru.layers.Dense(1)])
     model.compile("adam", "mse")
     x, y = [[[1.0] * 3] * 5] * 4, [1.0] * 4
     package, found = str(Path(cgru.__file__).parent), []
@@ -132,7 +130,9 @@ def draw():
         for station in stations:
             kind = next(k for k in reversed(COLORS) if k in station.file)
             left = 0.1 + 0.16 * station.level
-            box = plt.Rectangle((left, row + 0.06), 5.9 - left, 0.88, fc=COLORS[kind], ec="0.6", lw=0.6)
+            box = plt.Rectangle(
+                (left, row + 0.06), 5.9 - left, 0.88, fc=COLORS[kind], ec="0.6", lw=0.6
+            )
             ax.add_patch(box)
             at = {"va": "center", "clip_on": True}
             ax.text(left + 0.07, row + 0.31, station.name, family="monospace", fontsize=9, **at)

@@ -68,7 +68,7 @@ def test_everything_public_is_documented(name, thing):
 
 
 def blocks_of(page):
-    """The Python code of a page; pseudo-code and code that needs other libraries is marked ``py``."""
+    """The Python code of a page; what needs other libraries is marked ``py`` instead."""
     text = page.read_text()
     if page.suffix == ".md":
         return re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S)

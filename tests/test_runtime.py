@@ -133,9 +133,7 @@ def test_the_first_predictions_may_come_all_at_once():
     try:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             for _ in range(60):
-                model = cgru.Sequential(
-                    [cgru.Input((3,)), *(layers.Dense(3) for _ in range(30))]
-                )
+                model = cgru.Sequential([cgru.Input((3,)), *(layers.Dense(3) for _ in range(30))])
                 first, *others = pool.map(work, [model] * 4)
                 assert all(np.array_equal(first, other) for other in others)
     finally:

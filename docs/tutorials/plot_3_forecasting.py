@@ -3,8 +3,8 @@ Forecasting a real series with quantiles
 ========================================
 
 A forecast that is one number hides what matters most: how wrong it may be. Here a network forecasts
-the sunspots of the next five years, and for each year gives three numbers: a low one, a middle and a
-high one, chosen so that the truth should lie between the outer two in eight years out of ten.
+the sunspots of the next five years, and for each year gives three numbers: a low one, a middle and
+a high one, chosen so that the truth should lie between the outer two in eight years out of ten.
 
 On the way: a loss for quantiles, a split of the data that does not look into the future, two simple
 forecasts to compare with, and a count of how often the truth was where we said.
@@ -19,15 +19,16 @@ import cgru
 # The data, and a split in time
 # -----------------------------
 # The yearly sunspot numbers come with cgru. Large cycles also vary more, so we work with square
-# roots, which evens that out. Nothing is lost: the root of a quantile is the quantile of the root, so
-# that we can square the forecasts in the end.
+# roots, which evens that out. Nothing is lost: the root of a quantile is the quantile of the root,
+# so that we can square the forecasts in the end.
 
 years, numbers = cgru.datasets.sunspots.load_data()
 root = np.sqrt(numbers / 100)
 
 # %%
 # A sample is a window of twelve years, a whole solar cycle, and what it should forecast: the five
-# years after it. :func:`numpy.lib.stride_tricks.sliding_window_view` makes all of them without a copy.
+# years after it. `numpy.lib.stride_tricks.sliding_window_view` makes all of them without a
+# copy.
 
 past, ahead = 12, 5
 windows = np.lib.stride_tricks.sliding_window_view
@@ -39,8 +40,8 @@ print("inputs", x.shape, "targets", y.shape)
 # %%
 # Neighbouring windows share most of their years. A random split would put windows in the test whose
 # answers the network has seen in training, so we split by time, and no target lies on both sides:
-# the first years are for training, the next ones to decide when to stop, the last ones are the test.
-# Nothing below is chosen by looking at them.
+# the first years are for training, the next ones to decide when to stop, the last ones are the
+# test. Nothing below is chosen by looking at them.
 
 train = now + ahead <= 1880
 validate = (now >= 1880) & (now + ahead <= 1920)
@@ -76,7 +77,8 @@ plt.show()
 
 # %%
 # :class:`cgru.losses.Quantile` takes all quantiles at once. The last axis of what the model returns
-# has a place for each of them: here 5 years by 3 quantiles, which a ``Reshape`` makes of 15 numbers.
+# has a place for each of them: here 5 years by 3 quantiles, which a ``Reshape`` makes of 15
+# numbers.
 
 quantiles = [0.1, 0.5, 0.9]
 loss = cgru.losses.Quantile(quantiles)
@@ -119,7 +121,8 @@ gru = np.sort(gru, axis=-1)  # in case that two quantiles have crossed
 # - **AR(9)**: a weighted sum of the last nine years, by least squares for each year ahead; this is
 #   what the sunspots have been forecast with since Yule 1927.
 #
-# Both give one number; the quantiles of their own errors in the years before 1920 make a band of it.
+# Both give one number; the quantiles of their own errors in the years before 1920 make a band of
+# it.
 
 
 def with_band(forecast):
@@ -193,10 +196,14 @@ plt.show()
 
 low, middle, high = 100 * np.maximum(gru[test, 0], 0).T ** 2  # as sunspot numbers
 figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
-ax.fill_between(now[test] + 1, low, high, color="#56B4E9", alpha=0.5, linewidth=0, label="80 % band")
+ax.fill_between(
+    now[test] + 1, low, high, color="#56B4E9", alpha=0.5, linewidth=0, label="80 % band"
+)
 ax.plot(now[test] + 1, middle, "--", color="#0072B2", label="middle")
 ax.plot(now[test] + 1, 100 * y[test, 0] ** 2, ".-", color="0.2", linewidth=0.8, label="observed")
-ax.set(xlabel="year", ylabel="sunspot number", title="Each year, as it was seen from the year before")
+ax.set(
+    xlabel="year", ylabel="sunspot number", title="Each year, as it was seen from the year before"
+)
 ax.legend(frameon=False, ncols=3)
 plt.show()
 

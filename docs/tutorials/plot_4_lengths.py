@@ -2,10 +2,10 @@
 Classifying sequences of different lengths
 ==========================================
 
-Sentences, strokes of a pen, visits of a customer: hardly any real sequences are of one length. Arrays
-are, so that shorter sequences are filled up with something: padding. A network must not take the
-padding for data. Here it reads handwritten digits as a pen might have drawn them, point by point, and
-we check that padding changes nothing.
+Sentences, strokes of a pen, visits of a customer: hardly any real sequences are of one length.
+Arrays are, so that shorter sequences are filled up with something: padding. A network must not take
+the padding for data. Here it reads handwritten digits as a pen might have drawn them, point by
+point, and we check that padding changes nothing.
 """
 
 import matplotlib.pyplot as plt
@@ -50,9 +50,9 @@ plt.show()
 # %%
 # Training: a list is enough
 # --------------------------
-# One quarter is kept for the test, with the same share of each digit. ``fit`` takes a list of arrays
-# of different lengths as it is. It forms batches of similar lengths, pads them, and tells every layer
-# which steps are real.
+# One quarter is kept for the test, with the same share of each digit. ``fit`` takes a list of
+# arrays of different lengths as it is. It forms batches of similar lengths, pads them, and tells
+# every layer which steps are real.
 
 train, test = train_test_split(
     np.arange(len(labels)), test_size=0.25, stratify=labels, random_state=1
@@ -72,9 +72,7 @@ model = cgru.Sequential(
 )
 steps = epochs * -(-len(train) // 32)
 rate = cgru.optimizers.schedules.CosineDecay(0.005, steps)
-model.compile(
-    cgru.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"]
-)
+model.compile(cgru.optimizers.Adam(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
 history = model.fit(x_train, y_train, epochs=epochs, verbose=0)
 accuracy = model.evaluate(x_test, y_test, return_dict=True)["accuracy"]
 print(f"right in the test: {accuracy:.1%}")
@@ -87,9 +85,9 @@ plt.show()
 # %%
 # Is that good?
 # -------------
-# The nearest neighbour is a simple rule with which to compare: a digit is what the most similar one in
-# the training data is. It needs arrays of one shape, which is where padding begins to hurt:
-# in the padded array the n-th point of one digit is compared with the n-th of another, and one point
+# The nearest neighbour is a simple rule with which to compare: a digit is what the most similar one
+# in the training data is. It needs arrays of one shape, which is where padding begins to hurt: in
+# the padded array the n-th point of one digit is compared with the n-th of another, and one point
 # more at the start shifts all the rest. Given the image it is excellent, but then it is told where
 # each pixel belongs. And the number of points alone says little.
 
@@ -112,8 +110,8 @@ nearest("nearest neighbour, image", images)
 # %%
 # Padding changes nothing
 # -----------------------
-# The same sequences, in four ways: each alone, as a list, in a padded array with ``lengths``, and the
-# same with NaN as the padding, which would spoil every number that it touched.
+# The same sequences, in four ways: each alone, as a list, in a padded array with ``lengths``, and
+# the same with NaN as the padding, which would spoil every number that it touched.
 
 alone = np.concatenate([model.predict(sequence[np.newaxis]) for sequence in x_test])
 listed = model.predict(x_test)
@@ -125,9 +123,9 @@ for name, other in (("a list", listed), ("lengths", with_lengths), ("NaN", with_
     assert np.array_equal(alone, other)
 
 # %%
-# Where the data cannot say how long they are, a ``Masking`` layer recognises the padding by its value:
-# a step at which all features have it is skipped. Here it is -1, which no real point has. Padding may
-# then be in front as well.
+# Where the data cannot say how long they are, a ``Masking`` layer recognises the padding by its
+# value: a step at which all features have it is skipped. Here it is -1, which no real point has.
+# Padding may then be in front as well.
 
 masked = cgru.Sequential(
     [
@@ -147,8 +145,8 @@ for side in ("post", "pre"):
 # %%
 # What happens if one forgets
 # ---------------------------
-# Without lengths and without a mask the padding is read as more points. The network goes on rewriting
-# its state, and forgets what it has read. We append more and more zeros:
+# Without lengths and without a mask the padding is read as more points. The network goes on
+# rewriting its state, and forgets what it has read. We append more and more zeros:
 
 extra = np.array([0, 1, 2, 4, 8, 16, 32])
 as_data, as_padding = [], []

@@ -41,8 +41,9 @@ def encode(string):
 # What counting can do
 # --------------------
 # To judge the network, we first count: how often did each character follow the last n - 1? Such an
-# *n-gram* model has been the thing to beat since Shannon 1948. Where the context is rare, it is mixed
-# with that of a shorter one, in proportion to how often something new came (Witten and Bell 1991).
+# *n-gram* model has been the thing to beat since Shannon 1948. Where the context is rare, it is
+# mixed with that of a shorter one, in proportion to how often something new came (Witten and Bell
+# 1991).
 
 
 class NGrams:
@@ -85,9 +86,9 @@ for n, bits in counted.items():
 #
 # The network
 # -----------
-# An ``Embedding`` gives each character a vector, the GRU reads them and keeps what it needs to know,
-# and a ``Dense`` layer says at every step how probable each next character is. The text is cut into
-# pieces; the target of a piece is the piece, one character on.
+# An ``Embedding`` gives each character a vector, the GRU reads them and keeps what it needs to
+# know, and a ``Dense`` layer says at every step how probable each next character is. The text is
+# cut into pieces; the target of a piece is the piece, one character on.
 
 cgru.utils.set_random_seed(1)
 size, batch, epochs = 50, 32, 4
@@ -139,8 +140,8 @@ plt.show()
 # %%
 # Where it is surprised
 # ---------------------
-# Bits for each character of a piece of a topic that it has not seen. The beginnings of words are hard
-# to foresee; once begun, most words go on as they must.
+# Bits for each character of a piece of a topic that it has not seen. The beginnings of words are
+# hard to foresee; once begun, most words go on as they must.
 
 first = max(0, held[0].find(" ", 200) + 1)
 piece = held[0][first : first + 66]
@@ -156,8 +157,8 @@ plt.show()
 # Writing
 # -------
 # A stream reads one character at a time, and keeps the state of the GRU in between. Each step gives
-# the probabilities of the next character. Raised to the power 1 / *temperature* and made to sum to 1
-# again, they become sharper (below 1: the probable gets more probable) or flatter (above 1).
+# the probabilities of the next character. Raised to the power 1 / *temperature* and made to sum to
+# 1 again, they become sharper (below 1: the probable gets more probable) or flatter (above 1).
 
 
 def heated(p, temperature):
