@@ -38,7 +38,8 @@ class Model(Trainer):
     ----------
     layers : list of Layer
         One `InputLayer` for each input among them.
-    inputs, outputs : list of SymbolicTensor
+    inputs : list of SymbolicTensor
+    outputs : list of SymbolicTensor
 
     Examples
     --------
@@ -112,7 +113,7 @@ class Model(Trainer):
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs: of their layers, or of the dictionary of outputs."""
+        """The names of the outputs, those of their layers or of the dictionary of outputs."""
         return self._output_keys or [tensor.name for tensor in self.outputs]
 
     @property

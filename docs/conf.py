@@ -24,6 +24,8 @@ nitpick_ignore_regex = [(r"py:.*", r"(?!cgru\.).*")]  # types in docstrings are 
 default_role = "code"
 html_theme = "furo"
 html_title = "cgru"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
@@ -39,6 +41,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "tutorials",
     "gallery_dirs": "auto_tutorials",
     "filename_pattern": "plot_",
+    "image_srcset": ["2x"],
     "abort_on_example_error": True,
     "download_all_examples": False,
     "remove_config_comments": True,

@@ -49,7 +49,7 @@ test = now >= 1920
 known = now + ahead <= 1920  # what may be used to fit anything
 print(f"windows: {train.sum()} to train, {validate.sum()} to validate, {test.sum()} to test")
 
-figure, ax = plt.subplots(figsize=(8, 2.6), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 2.6), layout="constrained")
 ax.plot(years, numbers, color="0.3", linewidth=1)
 parts = [(1700, 1880, "train", "#56B4E9"), (1880, 1920, "validate", "#F0E442")]
 for first, last, name, color in [*parts, (1920, 2008, "test", "#CC79A7")]:
@@ -179,7 +179,7 @@ print(f"{spread:.0%}")
 # %%
 # (they are not, so it is more). The grey strip shows what that allows:
 
-figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 ax.axhspan(0.8 - spread, 0.8 + spread, color="0.9", label="two standard errors")
 ax.axhline(0.8, color="0.4", linewidth=1, label="promised")
 looks = {"persistence": ("#E69F00", "s:"), "AR(9)": ("#009E73", "^--"), "GRU": ("#0072B2", "o-")}
@@ -195,15 +195,13 @@ plt.show()
 # One year ahead, over all the test years:
 
 low, middle, high = 100 * np.maximum(gru[test, 0], 0).T ** 2  # as sunspot numbers
-figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 ax.fill_between(
     now[test] + 1, low, high, color="#56B4E9", alpha=0.5, linewidth=0, label="80 % band"
 )
 ax.plot(now[test] + 1, middle, "--", color="#0072B2", label="middle")
 ax.plot(now[test] + 1, 100 * y[test, 0] ** 2, ".-", color="0.2", linewidth=0.8, label="observed")
-ax.set(
-    xlabel="year", ylabel="sunspot number", title="Each year, as it was seen from the year before"
-)
+ax.set(xlabel="year", ylabel="sunspot number", title="Each year, as seen from the year before")
 ax.legend(frameon=False, ncols=3)
 plt.show()
 
@@ -211,7 +209,7 @@ plt.show()
 # And as it would have been used: standing in one year, looking at the next five. The band widens
 # where the past says less.
 
-figure, axes = plt.subplots(1, 3, figsize=(8, 3), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(6.4, 3), sharey=True, layout="constrained")
 for ax, year in zip(axes, (1934, 1961, 1985), strict=True):
     sample = np.flatnonzero(now == year)[0]
     low, middle, high = 100 * np.maximum(gru[sample], 0).T ** 2

@@ -37,7 +37,7 @@ sequences = [points(image) for image in images]
 lengths = np.array([len(sequence) for sequence in sequences])
 print(f"{len(sequences)} sequences of {lengths.min()} to {lengths.max()} points")
 
-figure, axes = plt.subplots(1, 5, figsize=(8, 2), layout="constrained")
+figure, axes = plt.subplots(1, 5, figsize=(6.4, 2), layout="constrained")
 for ax, sample in zip(axes, (0, 1, 2, 3, 4), strict=True):
     height, left, _ = sequences[sample].T
     ax.imshow(images[sample], cmap="Greys", extent=(-1 / 14, 15 / 14, -1 / 14, 15 / 14), alpha=0.4)
@@ -156,7 +156,7 @@ for more in extra:
     found = model.predict(longer, lengths=lengths[test]).argmax(axis=1)
     as_padding.append(np.mean(found == y_test))
 
-figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 ax.plot(extra, as_padding, "o-", color="#0072B2", label="with lengths: skipped")
 ax.plot(extra, as_data, "s--", color="#D55E00", label="without: read as data")
 ax.set(xlabel="zeros beyond the longest sequence", ylabel="right in the test", ylim=(0, 1))
@@ -172,7 +172,7 @@ assert len(set(as_padding)) == 1
 # A sequence also tells when the decision falls. A stream reads point by point and gives the
 # probabilities after each: the network's mind, as the pen moves to the right.
 
-figure, axes = plt.subplots(1, 3, figsize=(8, 3), sharey=True, layout="constrained")
+figure, axes = plt.subplots(1, 3, figsize=(6.4, 3), sharey=True, layout="constrained")
 for ax, digit in zip(axes, (1, 4, 9), strict=True):
     sample = np.flatnonzero(y_test == digit)[0]
     probability = model.stream().run(x_test[sample][np.newaxis])[0]  # [point, digit]

@@ -10,6 +10,7 @@ The text comes with Python itself: the topics of its help. It is what ``help("fo
 """
 
 import pydoc_data.topics
+import textwrap
 from collections import Counter, defaultdict
 
 import matplotlib.pyplot as plt
@@ -129,7 +130,7 @@ network = np.concatenate([surprise(topic) for topic in held]).mean()
 print(f"GRU:          {network:.3f} bits per character")
 print(f"best n-grams: {min(counted.values()):.3f}")
 
-figure, ax = plt.subplots(figsize=(8, 3), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 3), layout="constrained")
 ax.bar(list(counted), list(counted.values()), color="#56B4E9", label="counted")
 ax.axhline(network, color="#D55E00", linestyle="--", label="GRU")
 ax.axhline(np.log2(len(alphabet)), color="0.5", linestyle=":", label="knowing nothing")
@@ -144,9 +145,9 @@ plt.show()
 # hard to foresee; once begun, most words go on as they must.
 
 first = max(0, held[0].find(" ", 200) + 1)
-piece = held[0][first : first + 66]
-bits = surprise(held[0])[first - 1 : first + 65]
-figure, ax = plt.subplots(figsize=(8, 2.4), layout="constrained")
+piece = held[0][first : first + 54]
+bits = surprise(held[0])[first - 1 : first + 53]
+figure, ax = plt.subplots(figsize=(6.4, 2.4), layout="constrained")
 ax.bar(np.arange(len(piece)), bits, color=["#D55E00" if b > 3 else "#0072B2" for b in bits])
 ax.set_xticks(np.arange(len(piece)), [c if c > " " else "" for c in piece], family="monospace")
 ax.tick_params(axis="x", length=0)
@@ -182,16 +183,16 @@ def write(start, temperature, length=300, seed=1):
 
 
 stream = model.stream()
-for code in encode("The for statement is us"):
+for code in encode("The for statement "):
     p = stream.step(np.array([code]))[0]
 likely = np.argsort(-p)[:8]
-figure, ax = plt.subplots(figsize=(8, 2.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.4, 2.8), layout="constrained")
 colors = {0.3: "#0072B2", 1.0: "#56B4E9", 2.0: "#E69F00"}
 for place, (temperature, color) in enumerate(colors.items()):
     heights = heated(p, temperature)[likely]
     ax.bar(np.arange(8) + 0.27 * (place - 1), heights, 0.25, color=color, label=f"{temperature}")
 ax.set_xticks(np.arange(8), [repr(alphabet[code]) for code in likely], family="monospace")
-ax.set(title="What follows “The for statement is us”", ylabel="probability")
+ax.set(title="What follows “The for statement ”", ylabel="probability")
 ax.legend(frameon=False, title="temperature")
 plt.show()
 
@@ -200,7 +201,9 @@ plt.show()
 # spelling. After so short a training it knows words and the look of the page, and no Python.
 
 for temperature in (0.3, 0.8, 1.3):
-    print(f"---- temperature {temperature} ----\n{write('The statement', temperature)}\n")
+    written = write("The statement", temperature)
+    print(f"---- temperature {temperature} ----")
+    print(textwrap.fill(written, 72, replace_whitespace=False), "\n")
 
 # %%
 # More text, more units and more epochs make it better; this page is to be built in seconds.
