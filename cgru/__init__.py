@@ -11,6 +11,9 @@ Examples
 (100, 1)
 """
 
+import importlib
+from typing import Any
+
 from cgru import (
     activations,
     callbacks,
@@ -60,12 +63,14 @@ __all__ = [
     "datasets",
     "get_num_threads",
     "initializers",
+    "inspect",
     "layers",
     "load_model",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "plot",
     "regularizers",
     "saving",
     "set_num_threads",
@@ -74,3 +79,10 @@ __all__ = [
     "testing",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The modules for looking inside, imported when first used."""
+    if name in ("inspect", "plot"):
+        return importlib.import_module(f"cgru.{name}")
+    raise AttributeError(f"module 'cgru' has no attribute {name!r}")

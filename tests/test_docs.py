@@ -24,7 +24,12 @@ PAGES = [
 ]
 
 # Examples that need an optional package.
-NEEDS = {"cgru.saving.onnx": "onnx", "onnx.rst": "onnx"}
+NEEDS = {
+    "cgru.saving.onnx": "onnx",
+    "onnx.rst": "onnx",
+    "cgru.plot": "matplotlib",
+    "inspect.rst": "matplotlib",
+}
 
 needs_docs = pytest.mark.skipif(not DOCS.exists(), reason="the documentation is not here")
 

@@ -84,6 +84,9 @@ ORDER = [
     ["training"],
     ["summary", "streaming"],
     ["models"],
+    ["_watched", "_diagrams"],
+    ["inspect"],
+    ["plot"],
     ["utils", "testing", "datasets", "datasets.sunspots"],
     [""],
 ]

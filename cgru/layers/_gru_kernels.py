@@ -96,6 +96,34 @@ def _states(h: np.ndarray, reverse: bool) -> np.ndarray:
     return (h[:-1] if reverse else h[1:]).swapaxes(0, 1)
 
 
+def plain_forward(
+    layer: GRU, x: np.ndarray, start: list[np.ndarray] | None, mask: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The states [time + 1, batch, units] and the gates, as in csrc/gates.h.
+
+    x and mask are time-major.
+    """
+    time, batch, _ = x.shape
+    units, reverse = layer.units, layer.go_backwards
+    bias_shape = (2 if layer.reset_after else 1, 3 * units)
+    bias = np.zeros(bias_shape, x.dtype) if layer.bias is None else layer.bias._value
+    h = np.empty((time + 1, batch, units), x.dtype)
+    h[time if reverse else 0] = 0 if start is None else start[0]
+    gates = np.empty((time, batch, 4 * units), x.dtype)
+    _kernels.gru_forward(
+        x,
+        layer.kernel._value,
+        layer.recurrent_kernel._value,
+        bias.reshape(bias_shape),
+        mask,
+        reverse,
+        h,
+        gates,
+        np.empty((batch, 3 * units), x.dtype),
+    )
+    return h, gates
+
+
 def plain_sequence(
     layer: GRU,
     x: np.ndarray,
@@ -107,28 +135,9 @@ def plain_sequence(
     """With separate products and gate loops, without dropout: both variants, and BLAS."""
     assert drop is None
     x = time_major(x)
-    time, batch, _ = x.shape
-    units, dtype, reverse = layer.units, x.dtype, layer.go_backwards
-    first, end = (time, 0) if reverse else (0, time)
-    kernel, recurrent_kernel = layer.kernel, layer.recurrent_kernel
-    bias_shape = (2 if layer.reset_after else 1, 3 * units)
-    bias = np.zeros(bias_shape, dtype) if layer.bias is None else layer.bias._value
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)
-    h = np.empty((time + 1, batch, units), dtype)
-    h[first] = 0 if start is None else start[0]
-    gates = np.empty((time, batch, 4 * units), dtype)
-    work = np.empty((batch + 2, 3 * units), dtype)
-    _kernels.gru_forward(
-        x,
-        kernel._value,
-        recurrent_kernel._value,
-        bias.reshape(bias_shape),
-        steps_mask,
-        reverse,
-        h,
-        gates,
-        work[:batch],
-    )
+    kernel, recurrent_kernel, reverse = layer.kernel, layer.recurrent_kernel, layer.go_backwards
+    h, gates = plain_forward(layer, x, start, steps_mask)
 
     used = False
 
@@ -145,6 +154,8 @@ def plain_sequence(
                 "gates into their gradients in place"
             )
         used = True
+        dtype, width = x.dtype, 3 * layer.units
+        bias_shape = (2 if layer.reset_after else 1, width)
         dx = np.empty_like(x) if needs_input_grad else None
         counted = layer.bias if layer.trainable else None
         dbias = np.zeros(bias_shape, dtype) if counted is None else counted.grad
@@ -162,8 +173,8 @@ def plain_sequence(
             kernel.grad if layer.trainable else None,
             recurrent_kernel.grad if layer.trainable else None,
             dbias.reshape(bias_shape),
-            work,
+            np.empty((x.shape[1] + 2, width), dtype),
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
-    return _states(h, reverse), (h[end].copy(),), backward
+    return _states(h, reverse), (h[0 if reverse else -1].copy(),), backward

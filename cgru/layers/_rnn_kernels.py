@@ -10,6 +10,35 @@ from cgru.layers.base import Backward, no_backward
 from cgru.layers.recurrent import Recurrent
 
 
+def forward(
+    layer: Recurrent, x: np.ndarray, start: list[np.ndarray] | None, mask: np.ndarray | None
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The states, each [time + 1, batch, units], and the gates, as in csrc/gates.h.
+
+    x and mask are time-major.
+    """
+    time, batch, _ = x.shape
+    kernel, reverse = layer.kernel._value, layer.go_backwards
+    width = kernel.shape[1]
+    bias = np.zeros(width, x.dtype) if layer.bias is None else layer.bias._value
+    states = [np.empty((time + 1, batch, layer.units), x.dtype) for _ in range(layer._states)]
+    for place, state in enumerate(states):
+        state[time if reverse else 0] = 0 if start is None else start[place]
+    gates = np.empty((time, batch, width), x.dtype)
+    _kernels.rnn_forward(
+        x,
+        kernel,
+        layer.recurrent_kernel._value,
+        bias,
+        mask,
+        reverse,
+        states[0],
+        states[1] if len(states) == 2 else None,
+        gates,
+    )
+    return states, gates
+
+
 def sequence(
     layer: Recurrent,
     x: np.ndarray,
@@ -21,22 +50,11 @@ def sequence(
     """With tanh and sigmoid, without dropout of states; see `cgru.layers.recurrent.Sequence`."""
     assert drop is None
     x = time_major(x)
-    time, batch, _ = x.shape
-    units, dtype, reverse = layer.units, x.dtype, layer.go_backwards
-    first, end = (time, 0) if reverse else (0, time)
-    kernel, recurrent_kernel = layer.kernel, layer.recurrent_kernel
-    width = kernel.shape[1]
-    bias = np.zeros(width, dtype) if layer.bias is None else layer.bias._value
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)
-    states = [np.empty((time + 1, batch, units), dtype) for _ in range(layer._states)]
-    for place, state in enumerate(states):
-        state[first] = 0 if start is None else start[place]
+    reverse = layer.go_backwards
+    states, gates = forward(layer, x, start, steps_mask)
     h, c = states if len(states) == 2 else (states[0], None)
-    gates = np.empty((time, batch, width), dtype)
-    _kernels.rnn_forward(
-        x, kernel._value, recurrent_kernel._value, bias, steps_mask, reverse, h, c, gates
-    )
-    last = tuple(state[end].copy() for state in states)
+    last = tuple(state[0 if reverse else -1].copy() for state in states)
     outputs = (h[:-1] if reverse else h[1:]).swapaxes(0, 1)
     if not needs_backward:
         return outputs, last, no_backward
@@ -56,18 +74,18 @@ def sequence(
                 "gates into their gradients in place"
             )
         used = True
-        weights = (kernel, recurrent_kernel, layer.bias)
+        weights = (layer.kernel, layer.recurrent_kernel, layer.bias)
         dx = np.empty_like(x) if needs_input_grad else None
         _kernels.rnn_backward(
             x,
-            kernel._value,
-            recurrent_kernel._value,
+            layer.kernel._value,
+            layer.recurrent_kernel._value,
             steps_mask,
             reverse,
             h,
             c,
             gates,
-            None if dh is None else time_major(dh).astype(dtype, copy=False),
+            None if dh is None else time_major(dh).astype(x.dtype, copy=False),
             dlast[0],
             None if c is None else dlast[1],
             dx,

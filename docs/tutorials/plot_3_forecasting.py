@@ -54,8 +54,8 @@ ax.plot(years, numbers, color="0.3", linewidth=1)
 parts = [(1700, 1880, "train", "#56B4E9"), (1880, 1920, "validate", "#F0E442")]
 for first, last, name, color in [*parts, (1920, 2008, "test", "#CC79A7")]:
     ax.axvspan(first, last, color=color, alpha=0.25, linewidth=0)
-    ax.text((first + last) / 2, 195, name, ha="center", va="top")
-ax.set(xlabel="year", ylabel="sunspot number", xlim=(1700, 2008), ylim=(0, 200))
+    ax.text((first + last) / 2, 222, name, ha="center", va="top")
+ax.set(xlabel="year", ylabel="sunspot number", xlim=(1700, 2008), ylim=(0, 225))
 plt.show()
 
 # %%
@@ -149,8 +149,8 @@ for name, forecast in forecasts.items():
 
 # %%
 # Compare the last two rows: a good linear forecast is hard to beat one year ahead, where the next
-# year nearly is a weighted sum of the last ones; what a network has to offer is in the years after.
-# Without the other two rows, we would not know.
+# year nearly is a weighted sum of the last ones. If a network has something to offer, it is in the
+# years after. Without the other two rows, we would not know.
 #
 # Is the truth where we said?
 # ---------------------------
@@ -185,8 +185,8 @@ ax.axhline(0.8, color="0.4", linewidth=1, label="promised")
 looks = {"persistence": ("#E69F00", "s:"), "AR(9)": ("#009E73", "^--"), "GRU": ("#0072B2", "o-")}
 for name, (color, style) in looks.items():
     ax.plot(np.arange(ahead) + 1, covered[name], style, color=color, label=name)
-ax.set(xlabel="years ahead", ylabel="coverage", ylim=(0.4, 1), xticks=np.arange(ahead) + 1)
-ax.legend(frameon=False, ncols=2)
+ax.set(xlabel="years ahead", ylabel="coverage", ylim=(0.3, 1), xticks=np.arange(ahead) + 1)
+ax.legend(frameon=False, ncols=3, loc="lower center")
 plt.show()
 
 # %%
