@@ -38,7 +38,8 @@ class Model(Trainer):
     ----------
     layers : list of Layer
         One `InputLayer` for each input among them.
-    inputs, outputs : list of SymbolicTensor
+    inputs : list of SymbolicTensor
+    outputs : list of SymbolicTensor
 
     Examples
     --------
@@ -112,7 +113,7 @@ class Model(Trainer):
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs: of their layers, or of the dictionary of outputs."""
+        """The names of the outputs, those of their layers or of the dictionary of outputs."""
         return self._output_keys or [tensor.name for tensor in self.outputs]
 
     @property
@@ -138,14 +139,17 @@ class Model(Trainer):
     def check_input(self, shape: Any, argument: str = "x") -> None:
         shapes = shape if self.takes_several else [shape]
         for tensor, found in zip(self.inputs, shapes, strict=True):
-            expected = tensor.shape
             name = f"{argument}[{tensor.name!r}]" if self.takes_several else argument
-            if len(found) != len(expected) or any(
-                e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
-            ):
-                raise ValueError(
-                    f"{name}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
-                )
+            self._check_shape(tensor, found, name)
+
+    def _check_shape(self, tensor: SymbolicTensor, found: Shape, argument: str) -> None:
+        expected = tensor.shape
+        if len(found) != len(expected) or any(
+            e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
+        ):
+            raise ValueError(
+                f"{argument}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
+            )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         shapes = self.output_shapes(input_shape if self.takes_several else [input_shape])
@@ -486,7 +490,7 @@ class Sequential(Model):
         if not self.layers:
             raise ValueError(f"{self.name} has no layers: add some first")
         if self._input is not None:
-            super().check_input(shape, argument)
+            self._check_shape(self._input, shape, argument)
         for layer in self.layers:
             layer.check_input(shape, argument)
             shape = _single(layer, shape)

@@ -4,6 +4,8 @@ import concurrent.futures
 import multiprocessing
 import os
 import statistics
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -123,6 +125,26 @@ def test_predictions_from_many_threads_at_once(rng, kind, free_threads):
 def _predict_in_child(model, x, threads, queue):
     cgru.set_num_threads(threads)
     queue.put(model.predict(x))
+
+
+def test_the_first_predictions_may_come_all_at_once():
+    """What a model makes for its first call is complete before another thread finds it."""
+    x, start = np.ones((2, 3), np.float32), threading.Barrier(4)
+
+    def work(model):
+        start.wait()
+        return model.predict(x)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for _ in range(60):
+                model = cgru.Sequential([cgru.Input((3,)), *(layers.Dense(3) for _ in range(30))])
+                first, *others = pool.map(work, [model] * 4)
+                assert all(np.array_equal(first, other) for other in others)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

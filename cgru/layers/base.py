@@ -329,7 +329,7 @@ class Layer(Configurable):
 
     @property
     def output(self) -> Any:
-        """What that call returned: of use for a model that ends at this layer.
+        """What that call returned, of use for a model that ends at this layer.
 
         Examples
         --------

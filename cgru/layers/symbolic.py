@@ -98,10 +98,10 @@ def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: 
     shapes = list(result) if is_several(result) else [result]
     read = (*tensors, *states, *masks)
     call = Call(next(_order), layer, read, len(states), training, [], bool(masks))
-    layer._calls = (*layer._calls, call)
     for place, output_shape in enumerate(shapes):
         name = layer.name if len(shapes) == 1 else f"{layer.name}_{place}"
         call.outputs.append(SymbolicTensor(tuple(output_shape), layer._dtype, name, call))
+    layer._calls = (*layer._calls, call)
     return tuple(call.outputs) if is_several(result) else call.outputs[0]
 
 
