@@ -61,7 +61,7 @@ class Trainer(Predictor):
 
     @property
     def theta(self) -> np.ndarray:
-        """All trainable weights as one vector, shape (P,): a copy; set it to set them all."""
+        """All trainable weights as one vector of shape (P,), a copy; set it to set them all."""
         return self.flat().value.copy()
 
     @theta.setter

@@ -4,6 +4,8 @@ import concurrent.futures
 import multiprocessing
 import os
 import statistics
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -24,6 +26,12 @@ MODELS = {
         layers.Dense(2, activation="softmax"),
     ],
     "Cho": lambda: [layers.GRU(20, reset_after=False), layers.Dense(1)],
+    "LSTM": lambda: [layers.LSTM(20), layers.Dense(1)],
+    "cells": lambda: [
+        layers.SimpleRNN(33, return_sequences=True, go_backwards=True),
+        layers.LSTM(17, return_sequences=True),
+        layers.Bidirectional(layers.LSTM(5)),
+    ],
     "other activations": lambda: [layers.GRU(9, activation="relu"), layers.Dense(1)],
 }
 
@@ -100,9 +108,10 @@ def test_predictions_follow_every_change_of_the_weights(rng):
     assert changed()
 
 
-def test_predictions_from_many_threads_at_once(rng, free_threads):
+@pytest.mark.parametrize("kind", ["stacked", "cells"])
+def test_predictions_from_many_threads_at_once(rng, kind, free_threads):
     cgru.set_num_threads(3)
-    model, x = model_of("stacked"), data(rng, 64)
+    model, x = model_of(kind), data(rng, 64)
     expected = {size: model.predict(x[:size]) for size in (1, 7, 64)}
 
     def work(seed):
@@ -116,6 +125,26 @@ def test_predictions_from_many_threads_at_once(rng, free_threads):
 def _predict_in_child(model, x, threads, queue):
     cgru.set_num_threads(threads)
     queue.put(model.predict(x))
+
+
+def test_the_first_predictions_may_come_all_at_once():
+    """What a model makes for its first call is complete before another thread finds it."""
+    x, start = np.ones((2, 3), np.float32), threading.Barrier(4)
+
+    def work(model):
+        start.wait()
+        return model.predict(x)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for _ in range(60):
+                model = cgru.Sequential([cgru.Input((3,)), *(layers.Dense(3) for _ in range(30))])
+                first, *others = pool.map(work, [model] * 4)
+                assert all(np.array_equal(first, other) for other in others)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -11,6 +11,7 @@ import cgru
 from cgru import _kernels
 from cgru.layers import (
     GRU,
+    LSTM,
     BatchNormalization,
     Bidirectional,
     Concatenate,
@@ -21,6 +22,7 @@ from cgru.layers import (
     GlobalAveragePooling1D,
     Masking,
     Reshape,
+    SimpleRNN,
 )
 
 LEVELS = [level for level in _kernels.isa_levels() if level != "blas"]
@@ -68,6 +70,15 @@ CHAINS = {
     "zeros": lambda d: [
         Masking(dtype=d),
         GRU(7, return_sequences=True, zero_output_for_mask=True, dtype=d),
+    ],
+    "LSTM": lambda d: [LSTM(7, dtype=d), Dense(2, dtype=d)],
+    "SimpleRNN": lambda d: [SimpleRNN(7, dtype=d), Dense(2, "sigmoid", dtype=d)],
+    "cells": lambda d: [
+        Masking(dtype=d),
+        SimpleRNN(17, return_sequences=True, dtype=d),
+        LSTM(64, return_sequences=True, zero_output_for_mask=True, dtype=d),
+        LSTM(5, "relu", "hard_sigmoid", return_sequences=True, use_bias=False, dtype=d),
+        SimpleRNN(3, "softsign", dtype=d),
     ],
     "norm": lambda d: [BatchNormalization(dtype=d), GRU(7, activity_regularizer="l2", dtype=d)],
 }
@@ -135,15 +146,17 @@ def test_a_model_in_a_model():
     assert np.array_equal(model.stream(2).run(x)[:, -1], model.predict(x))
 
 
+@pytest.mark.parametrize("cell", [GRU, LSTM, SimpleRNN])
 @pytest.mark.parametrize("head", [[Dense(1)], [Dense(1, "relu")]])
-def test_state(head):
-    model, x = stack(GRU(4, name="gru"), *head), data(3, 8, 5)
+def test_state(head, cell):
+    model, x = stack(cell(4, name="cell"), *head), data(3, 8, 5)
     stream, other = model.stream(3), model.stream(3)
     stream.run(x[:, :4])
     saved = stream.state
-    assert [array.shape for array in saved["gru"]] == [(3, 4)]
+    assert [array.shape for array in saved["cell"]] == [(3, 4)] * (2 if cell is LSTM else 1)
     rest = stream.run(x[:, 4:])
-    assert not np.array_equal(saved["gru"][0], stream.state["gru"][0])
+    for before, after in zip(saved["cell"], stream.state["cell"], strict=True):
+        assert not np.array_equal(before, after)
     other.state = saved
     assert np.array_equal(other.run(x[:, 4:]), rest)
     stream.state = saved
@@ -274,9 +287,10 @@ def test_a_layer_used_twice_and_a_fixed_length():
     assert np.array_equal(model.stream(2).run(x)[:, -1], model.predict(x))
 
 
+@pytest.mark.parametrize("cell", [GRU, LSTM, SimpleRNN])
 @pytest.mark.parametrize("head", [[Dense(1)], [Dense(1, "relu")]])
-def test_the_model_keeps_its_own_states(head):
-    model, x = stack(GRU(4, stateful=True), *head), data(2, 6, 5)
+def test_the_model_keeps_its_own_states(head, cell):
+    model, x = stack(cell(4, stateful=True), *head), data(2, 6, 5)
     first = model.predict_on_batch(x)
     carried = model.layers[0]._state.copy()
     assert np.array_equal(model.stream(2).run(x)[:, -1], first)
