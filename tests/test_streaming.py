@@ -11,6 +11,7 @@ import cgru
 from cgru import _kernels
 from cgru.layers import (
     GRU,
+    LSTM,
     BatchNormalization,
     Bidirectional,
     Concatenate,
@@ -21,6 +22,7 @@ from cgru.layers import (
     GlobalAveragePooling1D,
     Masking,
     Reshape,
+    SimpleRNN,
 )
 
 LEVELS = [level for level in _kernels.isa_levels() if level != "blas"]
@@ -61,6 +63,17 @@ CHAINS = {
         GRU(9, use_bias=False, dtype=d),
         Dense(3, "relu", dtype=d),
         Dense(2, "softmax", dtype=d),
+    ],
+    "lstm": lambda d: [
+        LSTM(17, return_sequences=True, dtype=d),
+        LSTM(9, use_bias=False, dtype=d),
+        Dense(2, "tanh", dtype=d),
+    ],
+    "simple": lambda d: [
+        SimpleRNN(33, return_sequences=True, dtype=d),
+        GRU(5, return_sequences=True, dtype=d),
+        SimpleRNN(17, use_bias=False, return_sequences=True, dtype=d),
+        LSTM(3, dtype=d),
     ],
     "other": lambda d: [GRU(7, "relu", "hard_sigmoid", dtype=d), Dense(2, dtype=d)],
     "before": lambda d: [GRU(7, reset_after=False, dtype=d), Dense(2, dtype=d)],
@@ -136,14 +149,16 @@ def test_a_model_in_a_model():
 
 
 @pytest.mark.parametrize("head", [[Dense(1)], [Dense(1, "relu")]])
-def test_state(head):
-    model, x = stack(GRU(4, name="gru"), *head), data(3, 8, 5)
+@pytest.mark.parametrize(("layer", "states"), [(GRU, 1), (LSTM, 2), (SimpleRNN, 1)])
+def test_state(layer, states, head):
+    model, x = stack(layer(4, name="rnn"), *head), data(3, 8, 5)
     stream, other = model.stream(3), model.stream(3)
     stream.run(x[:, :4])
     saved = stream.state
-    assert [array.shape for array in saved["gru"]] == [(3, 4)]
+    assert [array.shape for array in saved["rnn"]] == [(3, 4)] * states
     rest = stream.run(x[:, 4:])
-    assert not np.array_equal(saved["gru"][0], stream.state["gru"][0])
+    for array, later in zip(saved["rnn"], stream.state["rnn"], strict=True):
+        assert not np.array_equal(array, later)
     other.state = saved
     assert np.array_equal(other.run(x[:, 4:]), rest)
     stream.state = saved
