@@ -1,6 +1,7 @@
 """Time cgru and its peers in one run, and write what was found as a page of the documentation.
 
-    python benchmarks/bench.py [--threads N ...] [--shape B,T,I,H ...] [--peer NAME ...] [--quick]
+    python benchmarks/bench.py [--threads N ...] [--cell NAME ...] [--shape B,T,I,H ...]
+                               [--peer NAME ...] [--quick]
 
 A peer that is not installed is left out.  `--help` lists all options.
 """
@@ -37,6 +38,18 @@ GRID = [
     (32, 30, 512, 512),
     (32, 30, 1024, 1024),
 ]
+
+
+# Of the other cells, which run on the same kernels.
+OTHERS = [
+    (1, 1, 32, 64),
+    (1, 100, 64, 256),
+    (32, 50, 32, 64),
+    (32, 28, 28, 128),
+    (64, 100, 64, 256),
+    (32, 30, 512, 512),
+]
+SHAPES = {"GRU": GRID, "LSTM": OTHERS, "SimpleRNN": OTHERS}
 
 
 def progress(text):
@@ -100,6 +113,7 @@ def main():
     add = parser.add_argument
     add("--threads", type=int, action="append", help="repeatable; default: 1, and one per core")
     add("--repeats", type=int, default=5, help="rounds in which each library takes a turn")
+    add("--cell", choices=SHAPES, action="append", help="repeatable; default: all")
     add("--shape", type=shape, action="append", metavar="B,T,I,H", help="repeatable")
     add("--peer", choices=PEERS, action="append", help="repeatable; default: all installed")
     add("--output", type=Path, metavar="FILE", help="the page, in Markdown; default: print it")
@@ -109,6 +123,8 @@ def main():
     counts = options.threads or sorted({1, len(cores)})
     if not all(1 <= threads <= len(cores) for threads in counts):
         parser.error(f"--threads: expected 1 to {len(cores)}, the cores of this machine")
+    if not options.quick and options.cell and "GRU" not in options.cell:
+        parser.error("--cell: without GRU there is the grid alone: add --quick")
     if options.repeats < 2:
         parser.error("--repeats: expected at least 2, for a spread")
     peers = [peer for peer in options.peer or PEERS if is_installed(peer)]
@@ -123,7 +139,7 @@ def main():
         measure(
             cores[:threads],
             repeats=options.repeats,
-            shapes=options.shape or GRID,
+            shapes={cell: options.shape or SHAPES[cell] for cell in options.cell or SHAPES},
             peers=peers,
             alone=not options.quick,
         )

@@ -12,16 +12,19 @@ import numpy as np
 TRAFFIC = 28  # bytes for a float32 weight: gradient read, weight and both averages read and written
 
 
-def forward_flops(shape):
+GATES = {"GRU": 3, "LSTM": 4, "SimpleRNN": 1}  # columns of the weights for each unit
+
+
+def forward_flops(cell, shape):
     """Operations in the matrix products of the gates."""
     B, T, I, H = shape
-    return 2 * T * B * 3 * H * (I + H)
+    return 2 * T * B * GATES[cell] * H * (I + H)
 
 
-def training_flops(shape):
+def training_flops(cell, shape):
     """Those, as many for the gradients of both kernels, and the gradients of the states."""
     B, T, _, H = shape
-    return 2 * forward_flops(shape) + 2 * (T - 1) * B * 3 * H * H
+    return 2 * forward_flops(cell, shape) + 2 * (T - 1) * B * GATES[cell] * H * H
 
 
 FLOPS = {"train": training_flops, "predict": forward_flops}
@@ -37,7 +40,7 @@ def least(call, seconds=0.01):
     return best
 
 
-def memory(shape, threads):
+def memory(cell, shape, threads):
     """Seconds to read the recurrent weights once, and for Adam's reads and writes.
 
     By BLAS, on vectors of that many bytes, less the time of a call: a dot product only reads,
@@ -47,9 +50,10 @@ def memory(shape, threads):
     from scipy.linalg.blas import saxpy, sdot
 
     _, _, I, H = shape
-    weights = 3 * H * H
+    gates = GATES[cell]
+    weights = gates * H * H
     a = np.ones((2, weights // 2), np.float32)
-    parameters = 3 * H * (I + H + 2) + H + 1
+    parameters = gates * H * (I + H + (2 if cell == "GRU" else 1)) + H + 1
     x, y = np.ones((2, 2 * parameters), np.float32)  # as many bytes as Adam has
     few = np.ones(2, np.float32)
     read = least(lambda: sdot(*a)) - least(lambda: sdot(few, few))
@@ -57,15 +61,15 @@ def memory(shape, threads):
     return {"read": read / threads, "update": update * TRAFFIC / 24 / threads}
 
 
-def seconds(shape, task, rate, found):
+def seconds(cell, shape, task, rate, found):
     """The floor of a task, for a rate in operations a second and what `memory` found."""
     B, T, I, H = shape
-    flops, passes = FLOPS[task](shape), 1 if task == "predict" else 2
+    flops, passes = FLOPS[task](cell, shape), 1 if task == "predict" else 2
     time = 0.0
     if B == 1:
         # Each pass over the steps reads the recurrent weights, but for the first state, which is 0;
         # one step alone reads those of the inputs.
-        flops -= passes * (T - 1) * 2 * 3 * H * H
+        flops -= passes * (T - 1) * 2 * GATES[cell] * H * H
         time += passes * (T - 1) * found["read"]
         if T == 1:
             flops, time = 0, found["read"] * I / H

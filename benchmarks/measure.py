@@ -34,12 +34,15 @@ SCALING = {
 }
 
 
-def random_problem(shape, threads, learning_rate=STANDSTILL):
+def random_problem(shape, threads, learning_rate=STANDSTILL, cell="GRU"):
     B, T, I, H = shape
+    G = floor.GATES[cell]
     rng = np.random.default_rng(1)
     scale = H**-0.5
-    shapes = [(I, 3 * H), (H, 3 * H), (2, 3 * H), (H, 1), (1,)]
+    bias = (2, G * H) if cell == "GRU" else (G * H,)
+    shapes = [(I, G * H), (H, G * H), bias, (H, 1), (1,)]
     return Problem(
+        cell,
         rng.standard_normal((B, T, I), dtype=np.float32),
         rng.standard_normal((B, 1), dtype=np.float32),
         [rng.uniform(-scale, scale, shape).astype(np.float32) for shape in shapes],
@@ -185,9 +188,9 @@ def main():
         for size in sizes:
             shape = list((BASE | {axis: size}).values())
             model = Cgru(random_problem(shape, threads))
-            report("scaling", {"shape": shape} | measure([model], product, repeats))
+            report("scaling", {"cell": "GRU", "shape": shape} | measure([model], product, repeats))
 
-    for shape in options["shapes"] if options["alone"] else ():
+    for shape in options["shapes"]["GRU"] if options["alone"] else ():
         if threads > 1:
             model = Cgru(random_problem(shape, threads))
             report("gain", {"shape": shape} | gain_of_threads(model, threads, repeats))
@@ -196,16 +199,19 @@ def main():
             report("masked", {"shape": shape, "times": masked(shape, repeats)})
 
     # Before peers have threads, some of which go on spinning after a call.
-    memory = [floor.memory(shape, threads) for shape in options["shapes"]]
+    cases = [(cell, shape) for cell, shapes in options["shapes"].items() for shape in shapes]
+    memory = [floor.memory(*case, threads) for case in cases]
     classes = [Cgru, *(PEERS[peer] for peer in options["peers"])]
     small = (4, 7, 3, 5)
-    problem = random_problem(small, threads, learning_rate=0.01)
-    check_agreement([make(problem) for make in classes], small, steps=5)
-    for shape, found in zip(options["shapes"], memory, strict=True):
-        problem = random_problem(shape, threads)
+    for cell in options["shapes"]:
+        problem = random_problem(small, threads, learning_rate=0.01, cell=cell)
+        check_agreement([make(problem) for make in classes], small, steps=5)
+    for (cell, shape), found in zip(cases, memory, strict=True):
+        problem = random_problem(shape, threads, cell=cell)
         models = [make(problem) for make in classes]
         check_agreement(models, shape)
-        report("grid", {"shape": shape, "memory": found} | measure(models, product, repeats))
+        result = measure(models, product, repeats)
+        report("grid", {"cell": cell, "shape": shape, "memory": found} | result)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""GRU(H) and Dense(1) on the last state, in cgru and in what it is compared with.
+"""A recurrent layer and Dense(1) on its last state, in cgru and in what it is compared with.
 
 Each class makes the model of a `Problem` and has `predict`, which returns [B, 1], and `train`, one
 step of Adam on the mean squared error, which returns the loss before it (None: inference only).
@@ -15,13 +15,23 @@ import numpy as np
 
 @dataclass
 class Problem:
-    """Data, and weights in the order and layout of Keras: gates z, r, n in columns."""
+    """Data, and weights in the order and layout of Keras.
 
+    The gates in columns are z, r, n (GRU) or i, f, g, o (LSTM), or there is one (SimpleRNN): G.
+    """
+
+    cell: str  # GRU, LSTM or SimpleRNN
     x: np.ndarray  # [B, T, I]
     y: np.ndarray  # [B, 1]
-    weights: list  # kernel [I, 3H], recurrent kernel [H, 3H], biases [2, 3H], head [H, 1], [1]
+    weights: list  # kernel [I, GH], recurrent kernel [H, GH], bias [GH], head [H, 1] and [1]
     learning_rate: float
     threads: int
+
+    @property
+    def biases(self):
+        """Those of inputs and of states: of the GRU, whose bias is [2, 3H], both are trained."""
+        bias = self.weights[2]
+        return bias if self.cell == "GRU" else np.stack([bias, np.zeros_like(bias)])
 
     @property
     def time_major(self):
@@ -39,7 +49,8 @@ class Cgru:
         import cgru
 
         self.data = problem.x, problem.y
-        self.model = cgru.Sequential([cgru.layers.GRU(problem.units), cgru.layers.Dense(1)])
+        layer = getattr(cgru.layers, problem.cell)(problem.units)
+        self.model = cgru.Sequential([layer, cgru.layers.Dense(1)])
         self.model.compile(cgru.optimizers.Adam(problem.learning_rate), "mse")
         self.model.build(problem.x.shape)
         self.model.set_weights(problem.weights)
@@ -60,23 +71,30 @@ class PyTorch:
         self.torch = torch
         torch.set_num_threads(problem.threads)
         self.x, self.y = torch.from_numpy(problem.time_major), torch.from_numpy(problem.y)
-        self.gru = torch.nn.GRU(problem.x.shape[2], problem.units)
+        cell = {"SimpleRNN": "RNN"}.get(problem.cell, problem.cell)
+        self.rnn = getattr(torch.nn, cell)(problem.x.shape[2], problem.units)
         self.head = torch.nn.Linear(problem.units, 1)
-        parameters = [*self.gru.parameters(), *self.head.parameters()]
-        kernel, recurrent, biases, *head = problem.weights
-        weights = [self.gates(w) for w in (kernel, recurrent, *biases)] + [w.T for w in head]
+        self.has_cell = cell == "LSTM"
+        parameters = [*self.rnn.parameters(), *self.head.parameters()]
+        kernel, recurrent, _, *head = problem.weights
+        weights = [kernel.T, recurrent.T, *problem.biases]
+        if cell == "GRU":
+            weights = [self.gates(w) for w in weights]
         with torch.no_grad():
-            for parameter, weight in zip(parameters, weights, strict=True):
+            for parameter, weight in zip(parameters, [*weights, *(w.T for w in head)], strict=True):
                 parameter.copy_(torch.tensor(weight))
+        if cell != "GRU":
+            parameters.pop(3).requires_grad_(False)  # others have one bias to train
         self.optimizer = torch.optim.Adam(parameters, problem.learning_rate, fused=True)
 
     @staticmethod
     def gates(weight):
-        z, r, n = np.split(weight, 3, axis=-1)
-        return np.concatenate([r, z, n], axis=-1).T
+        z, r, n = np.split(weight, 3)
+        return np.concatenate([r, z, n])
 
     def forward(self):
-        return self.head(self.gru(self.x)[1][0])
+        last = self.rnn(self.x)[1]
+        return self.head((last[0] if self.has_cell else last)[0])
 
     def train(self):
         self.optimizer.zero_grad()
@@ -102,7 +120,7 @@ class Keras:
         self.model = keras.Sequential(
             [
                 keras.Input(problem.x.shape[1:]),
-                keras.layers.GRU(problem.units),
+                getattr(keras.layers, problem.cell)(problem.units),
                 keras.layers.Dense(1),
             ]
         )
@@ -126,17 +144,32 @@ class Jax:
 
         units, optimizer = problem.units, optax.adam(problem.learning_rate)
 
+        def gru(h, projected, product, c):
+            u = product + c
+            z, r = jnp.split(jax.nn.sigmoid((projected + u)[:, : 2 * units]), 2, axis=1)
+            n = jnp.tanh(projected[:, 2 * units :] + r * u[:, 2 * units :])
+            return (z * h[0] + (1 - z) * n,)
+
+        def lstm(states, projected, product, _):
+            i, f, g, o = jnp.split(projected + product, 4, axis=1)
+            c = jax.nn.sigmoid(f) * states[1] + jax.nn.sigmoid(i) * jnp.tanh(g)
+            return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+        def simple(_, projected, product, __):
+            return (jnp.tanh(projected + product),)
+
+        cell = {"GRU": gru, "LSTM": lstm, "SimpleRNN": simple}[problem.cell]
+
         def forward(weights, x):
-            kernel, recurrent, (b, c), head, head_bias = weights
+            kernel, recurrent, bias, head, head_bias = weights
+            b, c = bias if problem.cell == "GRU" else (bias, None)
 
-            def step(h, projected):
-                u = h @ recurrent + c
-                z, r = jnp.split(jax.nn.sigmoid((projected + u)[:, : 2 * units]), 2, axis=1)
-                n = jnp.tanh(projected[:, 2 * units :] + r * u[:, 2 * units :])
-                return z * h + (1 - z) * n, None
+            def step(states, projected):
+                return cell(states, projected, states[0] @ recurrent, c), None
 
-            start = jnp.zeros((x.shape[1], units), x.dtype)
-            last, _ = jax.lax.scan(step, start, x @ kernel + b)
+            zeros = jnp.zeros((x.shape[1], units), x.dtype)
+            start = (zeros, zeros) if problem.cell == "LSTM" else (zeros,)
+            (last, *_), _ = jax.lax.scan(step, start, x @ kernel + b)
             return last @ head + head_bias
 
         def loss(weights, x, y):
@@ -169,25 +202,30 @@ def onnx_graph(problem):
     """The model as an ONNX file in memory, reading [T, B, I]."""
     from onnx import TensorProto, checker, helper, numpy_helper
 
-    kernel, recurrent, biases, head, head_bias = problem.weights
+    kernel, recurrent, _, head, head_bias = problem.weights
+    weights = [kernel.T, recurrent.T, *problem.biases]
+    if problem.cell == "LSTM":  # those of ONNX are i, o, f, g; of the others as here
+        weights = [np.concatenate([np.split(w, 4)[g] for g in (0, 3, 1, 2)]) for w in weights]
     constants = {
-        "kernel": kernel.T[np.newaxis],
-        "recurrent": recurrent.T[np.newaxis],
-        "biases": biases.reshape(1, -1),
+        "kernel": weights[0][np.newaxis],
+        "recurrent": weights[1][np.newaxis],
+        "biases": np.concatenate(weights[2:])[np.newaxis],
         "head": head,
         "head_bias": head_bias,
         "directions": np.array([0]),
     }
-    gru = dict(hidden_size=problem.units, linear_before_reset=1)  # its gates are z, r, n as well
+    kind = {"SimpleRNN": "RNN"}.get(problem.cell, problem.cell)
+    options = {"linear_before_reset": 1} if kind == "GRU" else {}
+    options["hidden_size"] = problem.units
     nodes = [
-        helper.make_node("GRU", ["x", "kernel", "recurrent", "biases"], ["", "states"], **gru),
+        helper.make_node(kind, ["x", "kernel", "recurrent", "biases"], ["", "states"], **options),
         helper.make_node("Squeeze", ["states", "directions"], ["last"]),
         helper.make_node("Gemm", ["last", "head", "head_bias"], ["y"]),
     ]
     shapes = {"x": problem.time_major.shape, "y": problem.y.shape}
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in shapes.items())
     values = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    graph = helper.make_graph(nodes, "gru", [x], [y], values)
+    graph = helper.make_graph(nodes, "model", [x], [y], values)
     # Not the newest version of the format, so that runtimes older than `onnx` read it.
     model = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 17)])
     checker.check_model(model)

@@ -20,15 +20,16 @@ All of this was measured and written by one command (`make bench` runs it with i
 {facts}
 ## What is measured
 
-`GRU(H)` on sequences [B, T, I] and `Dense(1)` on its last state, float32, `reset_after=True`. A
-training step is forward, backward and Adam on the mean squared error; a prediction is forward
-alone. cgru is called with `train_on_batch` and `predict_on_batch` and NumPy arrays; each peer has
-the data in its own tensors already, time first where it may choose:
+`GRU(H)`, then `LSTM(H)` and `SimpleRNN(H)`, on sequences [B, T, I] and `Dense(1)` on the last
+state, float32, the GRU with `reset_after=True`; where no layer is named, it is the GRU. A training
+step is forward, backward and Adam on the mean squared error; a prediction is forward alone. cgru is
+called with `train_on_batch` and `predict_on_batch` and NumPy arrays; each peer has the data in its
+own tensors already, time first where it may choose:
 
-- PyTorch: `nn.GRU`, `nn.Linear` and the fused Adam
+- PyTorch: `nn.GRU`, `nn.LSTM` (by oneDNN) or `nn.RNN`, `nn.Linear` and the fused Adam
 - Keras on JAX: `train_on_batch` and `predict_on_batch`
 - JAX: a hand-written `lax.scan` in one compiled step, with optax's Adam
-- ONNX Runtime, OpenVINO: prediction only, an ONNX graph with the standard `GRU` operator
+- ONNX Runtime, OpenVINO: prediction only, an ONNX graph with the standard operator
 
 All are given the same weights, and nothing is timed unless predictions and losses agree. The
 learning rate is next to nothing, so that no model comes near a loss of zero, where gradients are
@@ -130,7 +131,8 @@ def spread(times):
 def share(result, task):
     """The part of the machine's rate at which cgru does the products of the gates."""
     rounds = zip(result[task]["cgru"], result["rates"][task], strict=True)
-    return median(FLOPS[task](result["shape"]) / seconds / rate for seconds, rate in rounds)
+    flops = FLOPS[task](result["cell"], result["shape"])
+    return median(flops / seconds / rate for seconds, rate in rounds)
 
 
 def worst_training_ratio(grid):
@@ -159,7 +161,7 @@ def megabytes(size):
 
 def summary(result):
     """The results for one shape in one line."""
-    parts = [f"{label(result['shape']):>18}"]
+    parts = [f"{result['cell']:<9} {label(result['shape']):>18}"]
     for task in TASKS:
         times = result[task]
         parts.append(f"{task} {microseconds(median(times['cgru'])):>8} us")
@@ -188,8 +190,15 @@ def head(command, repeats, facts):
 
 def speed(found):
     """All about one number of threads."""
-    grid, threads = found["grid"], found["threads"]
-    yield f"## {count(threads)}\n"
+    for cell in floor.GATES:
+        grid = [result for result in found["grid"] if result["cell"] == cell]
+        if grid:
+            yield f"## {cell}, {count(found['threads'])}\n"
+            yield from speed_of(grid)
+
+
+def speed_of(grid):
+    """Of one cell."""
     for task, title in TASKS.items():
         yield f"### {title}\n"
         if len(grid[0][task]) > 1:
@@ -231,7 +240,7 @@ def rate_table(grid):
     for result in grid:
         rows.append([label(result["shape"])])
         for task, flops in FLOPS.items():
-            reached = flops(result["shape"]) / median(result[task]["cgru"])
+            reached = flops(result["cell"], result["shape"]) / median(result[task]["cgru"])
             rows[-1] += [f"{reached / 1e9:.1f}", f"{100 * share(result, task):.0f} %"]
     return table(["B, T, I, H", "training", "share", "prediction", "share"], rows)
 
@@ -244,7 +253,7 @@ def floor_table(grid):
         limits.append([])
         for task in TASKS:
             times, rate = result[task], median(result["rates"][task])
-            least = floor.seconds(shape, task, rate, result["memory"])
+            least = floor.seconds(result["cell"], shape, task, rate, result["memory"])
             limits[-1].append(median(times[fastest_peer(times)]) / least)
             rows[-1] += [microseconds(least), f"{limits[-1][-1]:.2f}"]
     means = [statistics.geometric_mean(column) for column in zip(*limits, strict=True)]

@@ -43,7 +43,7 @@ from cgru.regularizers import Regularizer
 from cgru.saving import load_model
 from cgru.variables import Variable
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "Initializer",

@@ -17,6 +17,7 @@ from cgru.layers.graph import Graph
 from cgru.layers.gru import GRU
 from cgru.layers.lstm import LSTM
 from cgru.layers.normalization import BatchNormalization
+from cgru.layers.recurrent import Recurrent
 from cgru.layers.simple_rnn import SimpleRNN
 from cgru.layers.wrappers import TimeDistributed
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # Those that the compiled steps know.
 _ACTIVATIONS = (activations.linear, activations.sigmoid, activations.tanh)
+_CELLS = (GRU, LSTM, SimpleRNN)
 
 
 class Stream:
@@ -116,7 +118,8 @@ class Stream:
         layer: Any
         for layer in (step.layer for step in self._model.steps):
             if (
-                type(layer) in (GRU, LSTM, SimpleRNN)
+                isinstance(layer, Recurrent)
+                and type(layer) in _CELLS
                 and layer._sequence(None) is _packed.sequence
                 and not layer.return_state
             ):

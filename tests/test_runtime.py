@@ -25,13 +25,14 @@ MODELS = {
         layers.GRU(5),
         layers.Dense(2, activation="softmax"),
     ],
-    "Cho": lambda: [layers.GRU(20, reset_after=False), layers.Dense(1)],
-    "LSTM": lambda: [layers.LSTM(20), layers.Dense(1)],
-    "cells": lambda: [
-        layers.SimpleRNN(33, return_sequences=True, go_backwards=True),
-        layers.LSTM(17, return_sequences=True),
-        layers.Bidirectional(layers.LSTM(5)),
+    "LSTM": lambda: [layers.LSTM(70, return_sequences=True), layers.LSTM(5), layers.Dense(1)],
+    "simple RNN": lambda: [
+        layers.SimpleRNN(70, return_sequences=True, go_backwards=True),
+        layers.SimpleRNN(20),
+        layers.Dense(1),
     ],
+    "Cho": lambda: [layers.GRU(20, reset_after=False), layers.Dense(1)],
+    "both ways": lambda: [layers.Bidirectional(layers.LSTM(5)), layers.Dense(1)],
     "other activations": lambda: [layers.GRU(9, activation="relu"), layers.Dense(1)],
 }
 

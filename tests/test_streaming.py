@@ -64,6 +64,17 @@ CHAINS = {
         Dense(3, "relu", dtype=d),
         Dense(2, "softmax", dtype=d),
     ],
+    "lstm": lambda d: [
+        LSTM(17, return_sequences=True, dtype=d),
+        LSTM(9, use_bias=False, dtype=d),
+        Dense(2, "tanh", dtype=d),
+    ],
+    "simple": lambda d: [
+        SimpleRNN(33, return_sequences=True, dtype=d),
+        GRU(5, return_sequences=True, dtype=d),
+        SimpleRNN(17, use_bias=False, return_sequences=True, dtype=d),
+        LSTM(3, dtype=d),
+    ],
     "other": lambda d: [GRU(7, "relu", "hard_sigmoid", dtype=d), Dense(2, dtype=d)],
     "before": lambda d: [GRU(7, reset_after=False, dtype=d), Dense(2, dtype=d)],
     "masks": lambda d: [Masking(dtype=d), GRU(7, return_sequences=True, dtype=d), GRU(3, dtype=d)],

@@ -10,15 +10,16 @@
  *     BIAS_ROWS   2 where inputs and states have biases of their own
  *     INPUT_ORDER, STATE_ORDER
  *                 which columns the gates have that its first, and its last, vectors are
- *     cell        from the values before the activations to the gates, in place, and the new states,
- *                 of up to WAYS vectors side by side
- *     cell_grad   from the gates to the gradients before the activations, in place, for the gradient
- *                 d of the new h, and *dc of the new c, which becomes that of the old one; returns
- *                 what of d reaches the old h past the product
+ *     cell        (gru_cell of the GRU, and so on) from the values before the activations to the
+ *                 gates, in place, and the new states, of up to WAYS vectors side by side
+ *     cell_grad   (gru_cell_grad) from the gates to the gradients before the activations, in
+ *                 place, for the gradient d of the new h, and *dc of the new c, which becomes that
+ *                 of the old one; returns what of d reaches the old h past the product
  *
  * Everything that belongs to a block of units lies together:
  *
- *     packed W, U   [block][k][COLUMNS]     of vectors: the columns of the block's gates, k by k
+ *     packed W, U   [block][part][k][PART]  of vectors: the columns of the block's gates, k by k,
+ *                                           in parts that are as wide as a tile of several rows
  *     gates         [block][t][b][KEPT]     of vectors; at first the input projection, then the
  *                                           gate values, then (backward) their gradients
  *
@@ -39,13 +40,15 @@
 #define CELL(function) NAME(CGRU_PASTE(KIND, function))
 #define COLUMNS (GATES * SPAN)
 #define SHIFT (KEPT - COLUMNS) /* where the states' vectors begin */
-#define PART (COLUMNS == 4 ? 2 : COLUMNS) /* vectors that a tile of several rows takes together */
+#define PART (COLUMNS == 4 ? 2 : COLUMNS) /* vectors of a tile: the sums of four have no room */
+#define PARTS (COLUMNS / PART)
 #define WIDE (SPAN * LANES) /* units of a block */
 #define BLOCKS(units) (((units) + WIDE - 1) / WIDE)
 #define PAIRS(units) (((units) + 2 * LANES - 1) / (2 * LANES)) /* of vectors */
 #define GROUP 8   /* blocks whose weights' gradients are made together, for STRIP rows of weights */
 #define SLICE (24576 / VECTOR_BYTES) /* vectors of packed weights that stay in the L1 cache */
-#define IN_A_ROW {0, LANES, 2 * LANES, 3 * LANES} /* where a block's vectors stand in the gates */
+#define DEEP (SLICE / PART)          /* and k of a part that are so many */
+#define IN_A_ROW {0, LANES, 2 * LANES} /* where a part's vectors stand in the gates */
 
 static const int CELL(input_order)[] = INPUT_ORDER, CELL(state_order)[] = STATE_ORDER;
 
@@ -63,7 +66,7 @@ static INLINE ptrdiff_t CELL(left)(ptrdiff_t units, ptrdiff_t j, int v)
 
 /* ---- Packing ---- */
 
-/* The panels [k][COLUMNS] of the blocks first .. last - 1.  A group of blocks at a time, row by
+/* The panels [part][k][PART] of the blocks first .. last - 1.  A group of blocks at a time, row by
  * row: so what is read lies together, and so does what is written. */
 static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from, const int *order,
                              ptrdiff_t first, ptrdiff_t last, REAL *to)
@@ -72,7 +75,7 @@ static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from,
         for (ptrdiff_t k = 0; k < inner; ++k)
             for (int v = 0; v < COLUMNS; ++v)
                 for (ptrdiff_t j = group; j < group + GROUP && j < last; ++j)
-                    NAME(store)(to + ((j * inner + k) * COLUMNS + v) * LANES,
+                    NAME(store)(to + (((j * PARTS + v / PART) * inner + k) * PART + v % PART) * LANES,
                                 NAME(load_some)(from + k * GATES * units +
                                                     CELL(column)(units, order, j, v),
                                                 CELL(left)(units, j, v)));
@@ -200,15 +203,16 @@ static INLINE void CELL(meet)(CELL(part) *mine)
 static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, const REAL *W,
                           const REAL *bias, ptrdiff_t s0, ptrdiff_t s1)
 {
-    const ptrdiff_t I = job->inputs, depth = SLICE / COLUMNS;
+    const ptrdiff_t I = job->inputs;
     const ptrdiff_t rows = mine->bottom - mine->top, total = (s1 - s0) * rows;
     const REAL *x = job->x;
     REAL *gates = job->gates;
-    for (ptrdiff_t j = mine->first; j < mine->last; ++j)
-        for (ptrdiff_t k = 0; k < I; k += depth) {
-            const REAL *start = bias + j * KEPT * LANES;
-            TILE t = {.panels = 1, .runs = 1, .inner = I - k < depth ? I - k : depth, .a_step = 1,
-                      .b = W + (j * I + k) * COLUMNS * LANES, .b_step = COLUMNS * LANES,
+    for (ptrdiff_t p = mine->first * PARTS; p < mine->last * PARTS; ++p)
+        for (ptrdiff_t k = 0; k < I; k += DEEP) {
+            const ptrdiff_t j = p / PARTS, first = p % PARTS * PART;
+            const REAL *start = bias + (j * KEPT + first) * LANES;
+            TILE t = {.panels = 1, .runs = 1, .inner = I - k < DEEP ? I - k : DEEP, .a_step = 1,
+                      .b = W + (p * I + k) * PART * LANES, .b_step = PART * LANES,
                       .c_at = IN_A_ROW, .start = k == 0 ? start : NULL};
             ptrdiff_t s = s0, b = mine->top;
             for (ptrdiff_t i = 0; i < total; i += ROWS) {
@@ -217,13 +221,14 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
                     const ptrdiff_t time = job->reverse ? job->steps - 1 - s : s;
                     const ptrdiff_t kept = job->keep ? time : s - s0;
                     t.a[r] = x + time * job->x_step + b * job->x_row + k;
-                    t.c[r] = gates + ((j * job->gate_steps + kept) * job->batch + b) * KEPT * LANES;
+                    t.c[r] = gates + (((j * job->gate_steps + kept) * job->batch + b) * KEPT +
+                                      first) * LANES;
                     for (int v = COLUMNS; v < KEPT; ++v)
                         NAME(store)(t.c[r] + v * LANES, NAME(load)(start + v * LANES));
                     if (++b == mine->bottom)
                         b = mine->top, ++s;
                 }
-                NAME(run_tile)(COLUMNS, &t);
+                NAME(run_tile)(PART, &t);
             }
         }
 }
@@ -323,8 +328,8 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
             UNROLL
             for (int v = 0; v < PART; ++v)
                 inputs[i * PART + v] = NAME(load)(bias + (first + v) * LANES);
-        NAME(accumulate)(rows, 1, PART, inputs, x, 0, 1, W + first * LANES, COLUMNS * LANES, 0,
-                         job->inputs);
+        NAME(accumulate)(rows, 1, PART, inputs, x, 0, 1, W + first * job->inputs * LANES,
+                         PART * LANES, 0, job->inputs);
         UNROLL
         for (int i = 0; i < rows; ++i) {
             UNROLL
@@ -336,8 +341,8 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
                                          ? inputs[i * PART + SHIFT + v]
                                          : NAME(load)(bias + (SHIFT + first + v) * LANES);
         }
-        NAME(accumulate)(rows, 1, PART, sums, h, 0, 1, U + first * LANES, COLUMNS * LANES, 0,
-                         inner);
+        NAME(accumulate)(rows, 1, PART, sums, h, 0, 1, U + first * job->units * LANES,
+                         PART * LANES, 0, inner);
         UNROLL
         for (int i = 0; i < rows; ++i)
             UNROLL
@@ -401,29 +406,32 @@ static void CELL(forward)(void *argument, int thread, int threads)
                 (mine.bottom - b > ROWS / 2 ? CELL(whole_step_full) : CELL(whole_step_half))(
                     job, &step, W + j * I * COLUMNS * LANES, U + j * panel, bias + j * KEPT * LANES,
                     inner, j, b, mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
-        TILE t = {.runs = 1, .a_step = 1, .b_step = COLUMNS * LANES, .b_panel = panel,
+        TILE t = {.runs = 1, .a_step = 1, .b_step = PART * LANES, .b_panel = panel,
                   .c_at = IN_A_ROW, .c_panel = block};
         const ptrdiff_t count = whole ? 0 : mine.last - mine.first;
         for (ptrdiff_t done = 0; done < count; done += t.panels) {
             t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
             const ptrdiff_t j = s % 2 ? mine.last - done - t.panels : mine.first + done;
-            ptrdiff_t k = 0;
-            do {
-                t.inner = inner - k < SLICE / COLUMNS ? inner - k : SLICE / COLUMNS;
-                t.b = U + j * panel + k * COLUMNS * LANES;
-                for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
-                    t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
-                    for (int i = 0; i < t.rows; ++i) {
-                        t.a[i] = step.read + (b + i) * H + k;
-                        t.c[i] = step.gates + j * block + ((b + i) * KEPT + SHIFT) * LANES;
+            for (int first = 0; first < COLUMNS; first += PART) {
+                ptrdiff_t k = 0;
+                do {
+                    t.inner = inner - k < DEEP ? inner - k : DEEP;
+                    t.b = U + j * panel + (first * H + k * PART) * LANES;
+                    for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
+                        t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
+                        for (int i = 0; i < t.rows; ++i) {
+                            t.a[i] = step.read + (b + i) * H + k;
+                            t.c[i] = step.gates + j * block +
+                                     ((b + i) * KEPT + SHIFT + first) * LANES;
+                        }
+                        if (t.inner)
+                            NAME(run_tile)(PART, &t);
+                        if (first + PART == COLUMNS && k + t.inner == inner)
+                            CELL(finish_tile)(job, &step, &t, j, b);
                     }
-                    if (t.inner)
-                        NAME(run_tile)(COLUMNS, &t);
-                    if (k + t.inner == inner)
-                        CELL(finish_tile)(job, &step, &t, j, b);
-                }
-                k += t.inner;
-            } while (k < inner);
+                    k += t.inner;
+                } while (k < inner);
+            }
         }
         CELL(meet)(&mine);
     }
@@ -586,15 +594,18 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                 if (++b == B)
                     b = 0, ++t;
             }
-            for (ptrdiff_t j = j0; j < j1; ++j) {
-                ptrdiff_t counts[COLUMNS];
+            for (ptrdiff_t p = j0 * PARTS; p < j1 * PARTS; ++p) {
+                const ptrdiff_t j = p / PARTS;
+                const int first_vector = p % PARTS * PART;
+                ptrdiff_t counts[PART];
                 TILE tile = {.panels = 1, .runs = 1, .inner = depth, .a_step = STRIP,
-                             .b = (const REAL *)job->gates + ((j * rows + row) * KEPT + at) * LANES,
+                             .b = (const REAL *)job->gates +
+                                  ((j * rows + row) * KEPT + at + first_vector) * LANES,
                              .b_step = KEPT * LANES,
                              .counts = H - j * WIDE < WIDE ? counts : NULL};
-                for (int v = 0; v < COLUMNS; ++v) {
-                    counts[v] = CELL(left)(H, j, v);
-                    tile.c_at[v] = CELL(column)(H, order, 0, v);
+                for (int v = 0; v < PART; ++v) {
+                    counts[v] = CELL(left)(H, j, first_vector + v);
+                    tile.c_at[v] = CELL(column)(H, order, 0, first_vector + v);
                 }
                 for (ptrdiff_t c = 0; c < columns; c += ROWS) {
                     tile.rows = (int)(columns - c < ROWS ? columns - c : ROWS);
@@ -602,7 +613,7 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                         tile.a[i] = strip + c + i;
                         tile.c[i] = to + (k + c + i) * GATES * H + j * WIDE;
                     }
-                    NAME(run_tile)(COLUMNS, &tile);
+                    NAME(run_tile)(PART, &tile);
                 }
             }
         }
@@ -709,9 +720,11 @@ static const cgru_cell CELL(kernels) = {
 #undef COLUMNS
 #undef SHIFT
 #undef PART
+#undef PARTS
 #undef WIDE
 #undef BLOCKS
 #undef PAIRS
 #undef GROUP
 #undef SLICE
+#undef DEEP
 #undef IN_A_ROW

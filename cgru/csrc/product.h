@@ -26,7 +26,7 @@ typedef struct {
     const REAL *b;
     ptrdiff_t b_step, b_run, b_panel;
     const REAL *start;         /* what c is before: a row for each panel; NULL: what c holds */
-    ptrdiff_t c_at[4], c_panel;  /* in c: where each vector stands, and from panel to panel */
+    ptrdiff_t c_at[3], c_panel;  /* in c: where each vector stands, and from panel to panel */
     const ptrdiff_t *counts;   /* lanes of each vector that exist in c; NULL: all */
     const REAL *a[ROWS];
     REAL *c[ROWS];
@@ -39,7 +39,7 @@ static INLINE void NAME(accumulate)(const int rows, const int panels, const int 
                                     ptrdiff_t inner)
 {
     for (ptrdiff_t k = 0; k < inner; ++k) {
-        VEC v[ABREAST * 4];
+        VEC v[ABREAST * 3];
         UNROLL
         for (int p = 0; p < panels; ++p)
             UNROLL
@@ -60,7 +60,7 @@ static INLINE void NAME(accumulate)(const int rows, const int panels, const int 
 
 static INLINE void NAME(tile_body)(const int rows, const int panels, const int width, const TILE *t)
 {
-    VEC sum[ROWS * 3 > ABREAST * 4 ? ROWS * 3 : ABREAST * 4];
+    VEC sum[ROWS * 3 > ABREAST * 3 ? ROWS * 3 : ABREAST * 3];
     const REAL *a[ROWS];
     const ptrdiff_t from_panel = t->start ? width * LANES : t->c_panel;
     UNROLL
@@ -90,7 +90,7 @@ static INLINE void NAME(tile_body)(const int rows, const int panels, const int w
 /* A tile at the edge of c, where some lanes do not exist: through a whole one. */
 static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE *))
 {
-    REAL whole[ROWS][4 * LANES];
+    REAL whole[ROWS][3 * LANES];
     TILE inside = *t;
     inside.counts = NULL;
     for (int i = 0; i < ROWS; ++i) {
@@ -106,7 +106,15 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
             NAME(store_some)(t->c[i] + t->c_at[w], NAME(load)(whole[i] + w * LANES), t->counts[w]);
 }
 
-#define SINGLE_ROWS_OF(width)                                                        \
+#define TILES_OF(width)                                                              \
+    static void NAME(tile_full_##width)(const TILE *t)                               \
+    {                                                                                \
+        NAME(tile_body)(ROWS, 1, width, t);                                          \
+    }                                                                                \
+    static void NAME(tile_half_##width)(const TILE *t)                               \
+    {                                                                                \
+        NAME(tile_body)(ROWS / 2, 1, width, t);                                      \
+    }                                                                                \
     static void NAME(tile_row_##width)(const TILE *t)                                \
     {                                                                                \
         NAME(tile_body)(1, 1, width, t);                                             \
@@ -119,37 +127,18 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
     {                                                                                \
         NAME(tile_body)(1, ABREAST, width, t);                                       \
     }                                                                                \
-    static void NAME(run_row_##width)(const TILE *t)                                 \
-    {                                                                                \
-        if (t->panels == 1)                                                          \
-            NAME(tile_row_##width)(t);                                               \
-        else if (t->panels == 2)                                                     \
-            NAME(tile_pair_##width)(t);                                              \
-        else                                                                         \
-            NAME(tile_abreast_##width)(t);                                           \
-    }
-SINGLE_ROWS_OF(2)
-SINGLE_ROWS_OF(3)
-SINGLE_ROWS_OF(4)
-#undef SINGLE_ROWS_OF
-
-#define TILES_OF(width)                                                              \
-    static void NAME(tile_full_##width)(const TILE *t)                               \
-    {                                                                                \
-        NAME(tile_body)(ROWS, 1, width, t);                                          \
-    }                                                                                \
-    static void NAME(tile_half_##width)(const TILE *t)                               \
-    {                                                                                \
-        NAME(tile_body)(ROWS / 2, 1, width, t);                                      \
-    }                                                                                \
     static void NAME(run_whole_tile_##width)(const TILE *t)                          \
     {                                                                                \
         if (t->rows > ROWS / 2)                                                      \
             NAME(tile_full_##width)(t);                                              \
         else if (t->rows > 1)                                                        \
             NAME(tile_half_##width)(t);                                              \
+        else if (t->panels == 1)                                                     \
+            NAME(tile_row_##width)(t);                                               \
+        else if (t->panels == 2)                                                     \
+            NAME(tile_pair_##width)(t);                                              \
         else                                                                         \
-            NAME(run_row_##width)(t);                                                \
+            NAME(tile_abreast_##width)(t);                                           \
     }                                                                                \
     static INLINE void NAME(run_tile_##width)(TILE *t)                               \
     {                                                                                \
@@ -166,31 +155,12 @@ TILES_OF(2)
 TILES_OF(3)
 #undef TILES_OF
 
-/* Four vectors, whose sums are more than there are registers for: of several rows in two halves. */
-static INLINE void NAME(run_tile_4)(TILE *t)
-{
-    if (t->rows == 1 && !t->counts) {
-        NAME(run_row_4)(t);
-        return;
-    }
-    NAME(run_tile_2)(t);
-    TILE other = *t;
-    other.b += 2 * LANES;
-    other.start = t->start ? t->start + 2 * LANES : NULL;
-    other.counts = t->counts ? t->counts + 2 : NULL;
-    other.c_at[0] = t->c_at[2];
-    other.c_at[1] = t->c_at[3];
-    NAME(run_tile_2)(&other);
-}
-
 static INLINE void NAME(run_tile)(const int width, TILE *t)
 {
     if (width == 2)
         NAME(run_tile_2)(t);
-    else if (width == 3)
-        NAME(run_tile_3)(t);
     else
-        NAME(run_tile_4)(t);
+        NAME(run_tile_3)(t);
 }
 
 /* How many of `left` panels a tile of `rows` rows may take together. */

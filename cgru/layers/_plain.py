@@ -1,7 +1,7 @@
 """Recurrent layers with separate products and gate loops, in one call of a kernel each way.
 
-These are for products by BLAS, and for the GRU with ``reset_after=False``.  See
-`cgru.layers.recurrent.Sequence` for arguments and results.
+They are for products by BLAS, and for the GRU with ``reset_after=False``; with tanh and sigmoid,
+and without dropout of states.  See `cgru.layers.recurrent.Sequence` for arguments and results.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def gru(
     drop: np.ndarray | None,
     needs_backward: bool,
 ) -> tuple[np.ndarray, tuple[np.ndarray], Backward]:
-    """With separate products and gate loops, without dropout: both variants, and BLAS."""
+    """Of both variants."""
     assert drop is None
     x = time_major(x)
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)
@@ -140,7 +140,7 @@ def rnn(
     drop: np.ndarray | None,
     needs_backward: bool,
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...], Backward]:
-    """With tanh and sigmoid, without dropout of states; see `cgru.layers.recurrent.Sequence`."""
+    """Of an LSTM or a simple RNN."""
     assert drop is None
     x = time_major(x)
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)

@@ -213,18 +213,19 @@ class Recurrent(Layer):
         """The way back, in a function of its own: a prediction then makes nothing for it."""
 
         def backward(dy: Any) -> Any:
-            doutput, *dstates = dy if self.return_state else (dy,)
-            if doutput is not None and self.return_sequences and self.go_backwards:
-                doutput = doutput[:, ::-1]
-            if doutput is not None and valid is not None:
-                doutput = doutput * valid
-            dh = None
+            doutput, dstates = (dy[0], dy[1:]) if self.return_state else (dy, ())
+            if doutput is not None:
+                if self.return_sequences and self.go_backwards:
+                    doutput = doutput[:, ::-1]
+                if valid is not None:
+                    doutput = doutput * valid
+            dtype = last[0].dtype
             if self.return_sequences or doutput is None:
-                dh, dlast = doutput, [np.zeros_like(last[0])]
+                dh, dlast = doutput, [np.zeros(last[0].shape, dtype)]
             else:
-                dlast = [doutput.astype(last[0].dtype)]
-            for state in last[1:]:
-                dlast.append(np.zeros_like(state))
+                dh, dlast = None, [doutput.astype(dtype)]
+            if len(last) == 2:
+                dlast.append(np.zeros(last[1].shape, dtype))
             for place, dstate in enumerate(dstates):
                 if dstate is not None:
                     dlast[place] += dstate
