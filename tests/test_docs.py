@@ -163,8 +163,9 @@ def test_excerpts_of_the_sources_are_found():
     directive = r"literalinclude:: (\S+)\n((?:# +:.*\n)+)"
     for page in (DOCS / "tutorials").glob("*.py"):
         for path, options in re.findall(directive, page.read_text()):
-            source = (page.parent / path).read_text()
-            start, end = (
-                re.search(f":{o}: (.*)", options)[1] for o in ("start-after", "end-before")
-            )
-            assert end in source[source.index(start) + len(start) :], (path, start)
+            rest = (page.parent / path).read_text()
+            marks = re.findall(r":(?:start-at|start-after|end-before|pyobject): (.*)", options)
+            assert marks, (page, path)
+            for mark in marks:
+                assert mark in rest, (page, path, mark)
+                rest = rest.partition(mark)[2]
