@@ -309,11 +309,16 @@ class _Checks:
         x = self.inputs()
         if not self.subject.stepwise or self.masks(x) is None:
             return
+        parts = {"first steps of a stepwise layer": slice(4)}
+        layers = (self.subject, *self.subject.inner_layers())
+        if not any(hasattr(layer, "stateful") for layer in layers):
+            parts["last steps of a stepwise layer that carries no state"] = slice(-2, None)
         whole = self.run(self.subject, x).outputs
-        part = self.run(self.subject, [item[:, :4] for item in x]).outputs
-        for one, two in zip(whole, part, strict=True):
-            if one.ndim > 2 and one.shape[1] == x[0].shape[1]:
-                _close("first steps of a stepwise layer, alone", [one[:, :4]], [two], self.rtol)
+        for what, steps in parts.items():
+            part = self.run(self.subject, [item[:, steps] for item in x]).outputs
+            for one, two in zip(whole, part, strict=True):
+                if one.ndim > 2 and one.shape[1] == x[0].shape[1]:
+                    _close(f"{what}, alone", [one[:, steps]], [two], self.rtol)
 
     def check_gradients(self) -> None:
         layer, x = copy.deepcopy(self.subject), self.inputs()

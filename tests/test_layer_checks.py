@@ -419,6 +419,14 @@ class NotStepwise(Scale):
         return y + x.mean(axis=1, keepdims=True), backward
 
 
+class ForgetsItsState(Scale):
+    stepwise = True
+
+    def forward(self, x):
+        y, backward = super().forward(x.cumsum(axis=1))
+        return y, lambda dy: backward(dy)[:, ::-1].cumsum(axis=1)[:, ::-1]
+
+
 class NeedsAllGradients(Scale):
     def compute_output_shape(self, input_shape):
         return input_shape, input_shape
@@ -459,6 +467,7 @@ BROKEN = {
     WrongMask: "masks: compute_mask: expected bool of shape",
     SecretMask: "masks: compute_mask makes a mask of none",
     NotStepwise: "steps: first steps of a stepwise layer",
+    ForgetsItsState: "steps: last steps of a stepwise layer that carries no state",
     NeedsAllGradients: "unused: TypeError",
     ForgetsItsWeights: "copies: a copy by deepcopy gives",
 }
