@@ -1,7 +1,7 @@
 """Recurrent layers with separate products and gate loops, in one call of a kernel each way.
 
-They are for products by BLAS, and for the GRU with ``reset_after=False``; with tanh and sigmoid, and
-without dropout of states.  See `cgru.layers.recurrent.Sequence` for arguments and results.
+They are for products by BLAS, and for the GRU with ``reset_after=False``; with tanh and sigmoid,
+and without dropout of states.  See `cgru.layers.recurrent.Sequence` for arguments and results.
 """
 
 from __future__ import annotations
