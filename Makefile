@@ -11,7 +11,7 @@ help:
 	@echo "make kill   training killed at random moments, 60 times for each way to go on"
 	@echo "make ulp    sigmoid and tanh of every float32, some minutes"
 	@echo "make lint   ruff and mypy"
-	@echo "make docs   the documentation, in docs/_build/html"
+	@echo "make docs   the documentation, in docs/_build/html, its links checked"
 	@echo "make peers  the comparisons of results with PyTorch and Keras (SEED=2: other models)"
 	@echo "make bench  the comparison of speed with other libraries, in docs/benchmarks.md"
 
@@ -41,6 +41,7 @@ lint: .venv/extra-lint
 
 docs: .venv/extra-docs
 	$(BIN)/sphinx-build -W --keep-going --fresh-env docs docs/_build/html
+	$(BIN)/lychee --offline --include-fragments --no-progress docs/_build/html
 
 peers: .venv/extra-peers .venv/extra-test
 	@echo "random models: SEED=$(SEED)"

@@ -112,10 +112,12 @@ def main():
         report("ONNX Runtime", np.concatenate(theirs))
         ratio = np.median(np.concatenate(theirs)) / np.median(np.concatenate(ours))
         print(f"ONNX Runtime takes {ratio:.1f} times as long")
-    before = resident()
-    for _ in range(arguments.memory_steps):
-        step(x)
-    print(f"resident: {before} kB, after {arguments.memory_steps} steps {resident()} kB")
+    part = arguments.memory_steps // TURNS
+    for turn in range(TURNS):
+        print(f"resident after {turn * part:9} steps: {resident()} kB")
+        for _ in range(part):
+            step(x)
+    print(f"resident after {TURNS * part:9} steps: {resident()} kB")
 
 
 if __name__ == "__main__":

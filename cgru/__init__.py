@@ -11,6 +11,9 @@ Examples
 (100, 1)
 """
 
+import importlib
+from typing import Any
+
 from cgru import (
     activations,
     callbacks,
@@ -40,7 +43,7 @@ from cgru.regularizers import Regularizer
 from cgru.saving import load_model
 from cgru.variables import Variable
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 
 __all__ = [
     "Initializer",
@@ -60,12 +63,14 @@ __all__ = [
     "datasets",
     "get_num_threads",
     "initializers",
+    "inspect",
     "layers",
     "load_model",
     "losses",
     "metrics",
     "models",
     "optimizers",
+    "plot",
     "regularizers",
     "saving",
     "set_num_threads",
@@ -74,3 +79,10 @@ __all__ = [
     "testing",
     "utils",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The modules for looking inside, imported when first used."""
+    if name in ("inspect", "plot"):
+        return importlib.import_module(f"cgru.{name}")
+    raise AttributeError(f"module 'cgru' has no attribute {name!r}")

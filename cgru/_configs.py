@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cgru import _room
+
 T = TypeVar("T", bound="Configurable")
 
 # The modules whose public classes a configuration may name.
@@ -123,8 +125,9 @@ def deserialize(value: Any, custom_objects: Mapping[str, Any] | None = None) -> 
     if "class_name" not in value or "config" not in value:
         return {key: deserialize(item, custom_objects) for key, item in value.items()}
     cls = find_class(value.get("module"), value["class_name"], custom_objects)
-    config = {key: deserialize(item, custom_objects) for key, item in value["config"].items()}
-    return cls.from_config(config)
+    with _room.one_part():
+        config = {key: deserialize(item, custom_objects) for key, item in value["config"].items()}
+        return cls.from_config(config)
 
 
 def find_class(module: Any, name: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

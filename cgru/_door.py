@@ -12,10 +12,10 @@ from cgru.data import Batch, Sequences
 
 if TYPE_CHECKING:
     from cgru.objective import Objective
-    from cgru.training import Trainer
+    from cgru.prediction import Predictor
 
 
-def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
+def inputs(model: Predictor, x: Any, lengths: Any = None) -> Any:
     """Check and convert inputs: an array, `Sequences`, or a list of arrays for several inputs."""
     plain = lengths is None and not model.takes_several and not model.integers[0]
     if plain and _kernels.is_ready(x, model._dtype):
@@ -27,7 +27,7 @@ def inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     return found
 
 
-def _inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
+def _inputs(model: Predictor, x: Any, lengths: Any = None) -> Any:
     if isinstance(x, np.ndarray) and x.dtype == object and x.ndim == 1:
         x = list(x)  # sequences of different lengths, as NumPy puts them into an array
     if model.takes_several:
@@ -53,7 +53,7 @@ def _inputs(model: Trainer, x: Any, lengths: Any = None) -> Any:
     return _array(model, "x", x)
 
 
-def _array(model: Trainer, argument: str, x: Any, place: int = 0) -> np.ndarray:
+def _array(model: Predictor, argument: str, x: Any, place: int = 0) -> np.ndarray:
     """An input as it is read: indices stay integers, and are within the range of their readers."""
     if model.integers[place]:
         indices = _checks.integers(argument, x)
@@ -69,7 +69,7 @@ def _array(model: Trainer, argument: str, x: Any, place: int = 0) -> np.ndarray:
     return _checks.floats(argument, x, model._dtype)
 
 
-def _several(model: Trainer, x: Any) -> list[np.ndarray]:
+def _several(model: Predictor, x: Any) -> list[np.ndarray]:
     names = model.input_names
     if isinstance(x, dict):
         x = _by_name(model, x)
@@ -93,7 +93,7 @@ def _several(model: Trainer, x: Any) -> list[np.ndarray]:
     return arrays
 
 
-def _by_name(model: Trainer, x: dict[str, Any]) -> list[Any]:
+def _by_name(model: Predictor, x: dict[str, Any]) -> list[Any]:
     names = model.input_names
     if set(x) != set(names):
         raise ValueError(f"x: expected the inputs {names} as keys, got {list(x)}")
@@ -115,7 +115,7 @@ def _lengths(x: Any) -> np.ndarray | None:
 
 
 def _sequences(
-    model: Trainer, argument: str, items: Any, lengths: np.ndarray, targets: bool = False
+    model: Predictor, argument: str, items: Any, lengths: np.ndarray, targets: bool = False
 ) -> Sequences:
     """A list of arrays [time, ...] that differ in time only."""
     check = _checks.numbers if targets else functools.partial(_array, model)
@@ -157,7 +157,7 @@ def _cut(x: np.ndarray, lengths: Any) -> Sequences:
 
 
 def batch(
-    model: Trainer,
+    model: Predictor,
     objective: Objective,
     x: Any,
     y: Any,
@@ -218,7 +218,7 @@ def batch(
 
 
 def _plain(
-    model: Trainer, objective: Objective, x: np.ndarray, y: Any, sample_weight: Any
+    model: Predictor, objective: Objective, x: np.ndarray, y: Any, sample_weight: Any
 ) -> Batch:
     """`batch` of one input and one output: a small model's time goes into such things."""
     if isinstance(y, dict):
@@ -239,7 +239,7 @@ def _plain(
     return Batch(x, targets, sample_weight)
 
 
-def _check_counts(model: Trainer, objective: Objective, found: Any, y: Any) -> None:
+def _check_counts(model: Predictor, objective: Objective, found: Any, y: Any) -> None:
     """Raise a ValueError unless there are as many targets as inputs, of each output."""
     shape = (found[0] if isinstance(found, list) else found).shape
     for name, target in zip(objective.names, objective.by_output("y", y), strict=True):
@@ -258,7 +258,7 @@ def _check_counts(model: Trainer, objective: Objective, found: Any, y: Any) -> N
 
 
 def _sequence_targets(
-    model: Trainer,
+    model: Predictor,
     x: Sequences,
     loss: losses.Loss,
     y: Any,
@@ -299,7 +299,7 @@ def _sequence_targets(
     return steps, weight
 
 
-def _steps(model: Trainer, argument: str, value: Any, x: Sequences) -> Sequences:
+def _steps(model: Predictor, argument: str, value: Any, x: Sequences) -> Sequences:
     """What is given for each step: a list of arrays, or an array that is padded as x."""
     if isinstance(value, np.ndarray) and value.dtype != object:
         if value.ndim < 2 or value.shape[1] < x.lengths.max():

@@ -1,4 +1,4 @@
-"""How many numbers a description may ask for that comes from a file."""
+"""How much a description may ask for that comes from a file, or from JSON."""
 
 from __future__ import annotations
 
@@ -6,19 +6,40 @@ import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-MARGIN = 2**22  # for what is not in the file: the counts of metrics, for example
+MARGIN = 2**22  # numbers that are not in the file: the counts of metrics, for example
+MAX_FRESH = 2**27  # numbers of a model that comes without any
+MAX_TEXT = 2**22  # characters of JSON
+PARTS = 10_000  # objects, and calls of layers
+PER_LAYER, PER_ARRAY = 10, 20  # parts that a layer takes beside itself, and an array gives
+MAX_DEPTH = 30  # objects inside objects
 
-_left: ContextVar[int | None] = ContextVar("left", default=None)
+
+class _Room:
+    def __init__(self, values: int, arrays: int) -> None:
+        self.values, self.parts = values + MARGIN, PARTS + PER_ARRAY * arrays
+        self.depth = MAX_DEPTH
+        self.weights_follow = arrays > 0
+
+
+_room: ContextVar[_Room | None] = ContextVar("room", default=None)
 
 
 @contextlib.contextmanager
-def at_most(values: int) -> Iterator[None]:
-    """Let hardly more be made within a block: a file that describes more would hold more."""
-    token = _left.set(values + MARGIN)
+def at_most(values: int, arrays: int = 0) -> Iterator[None]:
+    """Let hardly more be made within a block: a file that describes more would hold more.
+
+    Parameters
+    ----------
+    values : int
+        The numbers in the file.
+    arrays : int
+        The arrays in the file.  If there are any, weights need not be drawn: they follow.
+    """
+    token = _room.set(_Room(values, arrays))
     try:
         yield
     finally:
-        _left.reset(token)
+        _room.reset(token)
 
 
 def claim(values: int) -> None:
@@ -29,9 +50,66 @@ def claim(values: int) -> None:
     ValueError
         If there is no room for them: before any memory is taken.
     """
-    left = _left.get()
-    if left is None:
+    room = _room.get()
+    if room is None:
         return
-    if values > left:
-        raise ValueError(f"asks for {values} numbers at once, far more than the file holds")
-    _left.set(left - values)
+    if values > room.values:
+        raise ValueError(f"asks for {values} numbers at once, far more than there may be")
+    room.values -= values
+
+
+def claim_parts(count: int) -> None:
+    """Say that so many parts are about to be made.
+
+    Raises
+    ------
+    ValueError
+        If there is no room for them: before any time is taken.
+    """
+    room = _room.get()
+    if room is None:
+        return
+    if count > room.parts:
+        raise ValueError("asks for more layers, or other parts, than can be loaded")
+    room.parts -= count
+
+
+def weights_follow() -> bool:
+    """Whether what is made is given weights from a file next."""
+    room = _room.get()
+    return room is not None and room.weights_follow
+
+
+@contextlib.contextmanager
+def one_part() -> Iterator[None]:
+    """Make an object, and within the block what belongs to it.
+
+    Raises
+    ------
+    ValueError
+        If there is no room for it.
+    """
+    claim_parts(1)
+    room = _room.get()
+    if room is None:
+        yield
+        return
+    if not room.depth:
+        raise ValueError(f"has objects inside each other, more than {MAX_DEPTH} deep")
+    room.depth -= 1
+    try:
+        yield
+    finally:
+        room.depth += 1
+
+
+def check_text(text: str) -> str:
+    """JSON that may be read: not too long.
+
+    Raises
+    ------
+    ValueError
+    """
+    if len(text) > MAX_TEXT:
+        raise ValueError(f"expected at most {MAX_TEXT} characters of JSON, got {len(text)}")
+    return text

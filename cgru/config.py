@@ -12,6 +12,8 @@ import numpy as np
 
 from cgru import _checks, _kernels
 
+__all__ = ["floatx", "get_num_threads", "set_floatx", "set_num_threads", "show_config"]
+
 _floatx = np.dtype(np.float32)
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
-from cgru import _configs, saving
+from cgru import _configs, _room, saving
 from cgru.layers import graph
 from cgru.layers.base import Layer
 from cgru.layers.graph import Step
@@ -38,7 +38,8 @@ class Model(Trainer):
     ----------
     layers : list of Layer
         One `InputLayer` for each input among them.
-    inputs, outputs : list of SymbolicTensor
+    inputs : list of SymbolicTensor
+    outputs : list of SymbolicTensor
 
     Examples
     --------
@@ -112,7 +113,7 @@ class Model(Trainer):
 
     @property
     def output_names(self) -> list[str]:
-        """The names of the outputs: of their layers, or of the dictionary of outputs."""
+        """The names of the outputs, those of their layers or of the dictionary of outputs."""
         return self._output_keys or [tensor.name for tensor in self.outputs]
 
     @property
@@ -138,14 +139,17 @@ class Model(Trainer):
     def check_input(self, shape: Any, argument: str = "x") -> None:
         shapes = shape if self.takes_several else [shape]
         for tensor, found in zip(self.inputs, shapes, strict=True):
-            expected = tensor.shape
             name = f"{argument}[{tensor.name!r}]" if self.takes_several else argument
-            if len(found) != len(expected) or any(
-                e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
-            ):
-                raise ValueError(
-                    f"{name}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
-                )
+            self._check_shape(tensor, found, name)
+
+    def _check_shape(self, tensor: SymbolicTensor, found: Shape, argument: str) -> None:
+        expected = tensor.shape
+        if len(found) != len(expected) or any(
+            e not in (None, s) for e, s in zip(expected[1:], found[1:], strict=True)
+        ):
+            raise ValueError(
+                f"{argument}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
+            )
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         shapes = self.output_shapes(input_shape if self.takes_several else [input_shape])
@@ -373,11 +377,24 @@ class Sequential(Model):
         self._input: SymbolicTensor | None = None  # as an Input described it
         self._built_for: Shape | None = None
         self._input_keys = self._output_keys = None
+        read = None
         for layer in layers or ():
-            self.add(layer)
+            read = self._append(layer, read)
+        self._link()
 
     def add(self, layer: Layer | SymbolicTensor) -> None:
         """Append a layer (or begin with an `Input`)."""
+        read = self._first_shape() if self.layers else None
+        for earlier in self.layers[:-1]:
+            read = None if read is None else _single(earlier, read)
+        self._append(layer, read)
+        self._link()
+
+    def _append(self, layer: Any, read: Shape | None) -> Shape | None:
+        """Append a layer, given the shape that the last one reads; return that it reads itself.
+
+        None stands for a shape that is not known, and for that of the first.
+        """
         if isinstance(layer, InputLayer):
             layer = layer.output
         if isinstance(layer, SymbolicTensor):
@@ -386,26 +403,24 @@ class Sequential(Model):
             self._input = layer
             if layer.dtype.kind == "f":
                 self._dtype = layer.dtype
-            return
+            return None
         if not isinstance(layer, Layer):
             raise ValueError(f"layer: expected a Layer or an Input, got {layer!r}")
-        _check_names([*self.layers, layer])
+        if any(layer.name == earlier.name for earlier in self.layers):
+            raise ValueError(f"layer: the model has a layer named {layer.name!r} already")
         if layer.dtype != self.dtype and (self.layers or self._input is not None):
             raise ValueError(
                 "dtype: the input and all layers of a model must have one dtype, got "
                 f"{self.dtype} and, for {layer.name}, {layer.dtype}"
             )
-        described = None if self._input is None else self._input.shape
-        shape = self._built_for or described
+        shape = self._first_shape() if read is None else _single(self.layers[-1], read)
         if shape is not None:
-            for earlier in self.layers:
-                shape = _single(earlier, shape)
             layer.ensure_built(shape)
             self._built_for = self._built_for or self.input_shape
             self.built = True
         self._dtype = layer._dtype
         self.layers.append(layer)
-        self._link()
+        return shape
 
     def pop(self) -> Layer:
         """Remove the last layer, and return it."""
@@ -457,10 +472,14 @@ class Sequential(Model):
         assert self._built_for is not None
         return self._built_for
 
+    def _first_shape(self) -> Shape | None:
+        """The shape that the model reads, if it is known."""
+        return self._built_for or (None if self._input is None else self._input.shape)
+
     @property
     def input_shape(self) -> Shape:
         """The shape that the model reads, None for what is free."""
-        return self._built_for or (None if self._input is None else self._input.shape) or (None,)
+        return self._first_shape() or (None,)
 
     @property
     def output_shape(self) -> Shape:
@@ -471,7 +490,7 @@ class Sequential(Model):
         if not self.layers:
             raise ValueError(f"{self.name} has no layers: add some first")
         if self._input is not None:
-            super().check_input(shape, argument)
+            self._check_shape(self._input, shape, argument)
         for layer in self.layers:
             layer.check_input(shape, argument)
             shape = _single(layer, shape)
@@ -579,6 +598,7 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     Parameters
     ----------
     json_string : str
+        Of at most four million characters, several hundred layers and 130 million weights.
     custom_objects : dict, optional
         Classes by name, for those that are not cgru's own.
 
@@ -593,8 +613,9 @@ def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None =
     >>> cgru.models.model_from_json(model.to_json()).output_shape
     (None, 4)
     """
-    with refusing("json_string: expected the JSON of a model"):
-        model = _configs.deserialize(json.loads(json_string), custom_objects)
+    room = _room.at_most(_room.MAX_FRESH)
+    with refusing("json_string: expected the JSON of a model"), room:
+        model = _configs.deserialize(json.loads(_room.check_text(json_string)), custom_objects)
     if not isinstance(model, Model):
-        raise LoadError(f"json_string: expected the JSON of a model, got that of {model!r}")
+        raise LoadError(f"json_string: expected the JSON of a model, got that of {model!r:.200}")
     return model

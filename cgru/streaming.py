@@ -115,6 +115,7 @@ class Stream:
     def _compiled(self) -> _kernels.StreamProgram | None:
         """The steps of a chain of recurrent and Dense layers as one call, if they are as usual."""
         layers: list[Any] = []
+        layer: Any
         for layer in (step.layer for step in self._model.steps):
             if (
                 isinstance(layer, Recurrent)

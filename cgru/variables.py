@@ -108,7 +108,7 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
 
     @property
     def grad(self) -> np.ndarray:
-        """The gradient, same shape: a layer's backward pass adds to it (``v.grad += ...``)."""
+        """The gradient, same shape; a layer's backward pass adds to it (``v.grad += ...``)."""
         if self._grad is None:
             self._grad = np.zeros_like(self._value)
         return self._grad

@@ -29,12 +29,10 @@ def options(**strategies):
     return st.fixed_dictionaries(strategies)
 
 
-GRU = options(
+RECURRENT = dict(
     units=units,
     activation=st.sampled_from(["tanh", "tanh", "relu", "softsign"]),
-    recurrent_activation=st.sampled_from(["sigmoid", "sigmoid", "hard_sigmoid"]),
     use_bias=booleans,
-    reset_after=booleans,
     go_backwards=booleans,
     return_sequences=booleans,
     zero_output_for_mask=booleans,
@@ -43,9 +41,18 @@ GRU = options(
     bias_regularizer=regularizers,
     activity_regularizer=activity_regularizers,
 )
+gates = st.sampled_from(["sigmoid", "sigmoid", "hard_sigmoid"])
+CELLS = {
+    "GRU": options(**RECURRENT, recurrent_activation=gates, reset_after=booleans),
+    "LSTM": options(**RECURRENT, recurrent_activation=gates, unit_forget_bias=booleans),
+    # In Keras its activity_regularizer does nothing.
+    "SimpleRNN": options(**RECURRENT | {"activity_regularizer": st.none()}),
+}
+CELL = st.one_of(options(kind=st.just(kind), cell=chosen) for kind, chosen in CELLS.items())
 # Keras on JAX keeps the penalty of the last call of a layer only while it trains, and none of one
 # that is inside TimeDistributed; here all count.
-SHARED = GRU.map(lambda chosen: chosen | {"activity_regularizer": None})
+WITHOUT_PENALTY = {"activity_regularizer": None}
+SHARED = CELL.map(lambda chosen: chosen | {"cell": chosen["cell"] | WITHOUT_PENALTY})
 DENSE = options(
     units=units,
     activation=activations,
@@ -64,18 +71,16 @@ rates = st.sampled_from([0.0, 0.5])
 
 # What may follow [batch, time, features], with its options; and what may follow [batch, features].
 ON_SEQUENCES = {
-    "GRU": GRU,
+    **CELLS,
     "Bidirectional": options(
-        layer=GRU,
+        layer=CELL,
         merge_mode=st.sampled_from(["concat", "sum", "ave", "mul"]),
-        backward_layer=st.none() | GRU,
+        backward_layer=st.none() | CELL,
     ),
-    # One GRU's state is where another starts, which reads the same or what the first returns.
-    "EncoderDecoder": options(encoder=GRU, layer=GRU),
+    # One's last states are where another starts, which reads the same or what the first returns.
+    "EncoderDecoder": options(encoder=CELL, layer=CELL),
     "Dense": DENSE,
-    "TimeDistributed": options(
-        layer=DENSE.map(lambda chosen: chosen | {"activity_regularizer": None})
-    ),
+    "TimeDistributed": options(layer=DENSE.map(lambda chosen: chosen | WITHOUT_PENALTY)),
     "Masking": options(mask_value=st.sampled_from([0.0, 1.0])),
     "LayerNormalization": options(
         center=booleans, scale=booleans, epsilon=st.sampled_from([0.1, 0.5])
@@ -115,7 +120,7 @@ ON_SEQUENCES = {
     "Normalization": options(mean=st.just(0.2), variance=st.just(0.5)),
     "Rescaling": options(scale=st.just(0.5), offset=st.just(0.1)),
     "Residual": options(layer=DENSE, merge=st.sampled_from(["Add", "Average", "Maximum"])),
-    "Branches": options(layer=GRU, merge=st.sampled_from(["Concatenate", "Dot"])),
+    "Branches": options(layer=CELL, merge=st.sampled_from(["Concatenate", "Dot"])),
     "Shared": options(layer=SHARED, merge=st.sampled_from(["Add", "Subtract", "Multiply"])),
 }
 ON_VECTORS = {
@@ -150,8 +155,10 @@ def stacks(draw, noise=True):
         if not noise:
             chosen = chosen | {key: 0.0 for key in ("rate", "stddev") if key in chosen}
         stack.append((name, chosen))
-        if name in ("GRU", "Bidirectional", "EncoderDecoder", "Branches", "Shared"):
-            is_sequence = chosen.get("layer", chosen)["return_sequences"]
+        if name in CELLS:
+            is_sequence = chosen["return_sequences"]
+        elif name in ("Bidirectional", "EncoderDecoder", "Branches", "Shared"):
+            is_sequence = chosen["layer"]["cell"]["return_sequences"]
         elif name.startswith("Global"):
             is_sequence = chosen["keepdims"]
         elif name in ("Flatten", "Reshape", "RepeatVector"):
@@ -167,10 +174,15 @@ class Zeroed:
 
     def __getattr__(self, name):
         layer = getattr(self.layers, name)
-        names = {"GRU": ("kernel", "recurrent"), "Dense": ("kernel",), "Conv1D": ("kernel",)}
-        names["Embedding"] = ("embeddings",)
+        names = dict.fromkeys(CELLS, ("kernel", "recurrent"))
+        names |= {"Dense": ("kernel",), "Conv1D": ("kernel",), "Embedding": ("embeddings",)}
         zeros = {f"{part}_initializer": "zeros" for part in names.get(name, ())}
         return functools.partial(layer, **zeros)
+
+
+def recurrent(layers, chosen, **options):
+    """The recurrent layer that was chosen, with other options of some names."""
+    return getattr(layers, chosen["kind"])(**chosen["cell"] | options)
 
 
 def build(library, shape, tokens, stack):
@@ -186,20 +198,21 @@ def build(library, shape, tokens, stack):
         if name == "Embedding":
             x = layers.Embedding(7, **chosen)(x)
         elif name == "Bidirectional":
-            forward, backward = chosen["layer"] | {"go_backwards": False}, chosen["backward_layer"]
-            chosen["layer"] = layers.GRU(**forward)
+            forward, backward = chosen["layer"], chosen["backward_layer"]
+            chosen["layer"] = recurrent(layers, forward, go_backwards=False)
             if backward is not None:
-                same = {key: forward[key] for key in ("units", "return_sequences")}
-                chosen["backward_layer"] = layers.GRU(**backward | same | {"go_backwards": True})
+                same = {key: forward["cell"][key] for key in ("units", "return_sequences")}
+                chosen["backward_layer"] = recurrent(layers, backward, go_backwards=True, **same)
             x = layers.Bidirectional(**chosen)(x)
         elif name == "EncoderDecoder":
             encoder, decoder = chosen["encoder"], chosen["layer"]
-            y, state = layers.GRU(return_state=True, **encoder)(x)
-            reads = y if encoder["return_sequences"] else x
-            decoder = decoder | {"units": encoder["units"]}
+            y, *states = recurrent(layers, encoder, return_state=True)(x)
+            reads = y if encoder["cell"]["return_sequences"] else x
+            states = (states * 2)[: 2 if decoder["kind"] == "LSTM" else 1]
             # Keras finds no mask for a call with an initial state, unless it is told which.
             told = {"mask": x._keras_mask} if hasattr(x, "_keras_mask") else {}
-            x = layers.GRU(**decoder)(reads, initial_state=state, **told)
+            decode = recurrent(layers, decoder, units=encoder["cell"]["units"])
+            x = decode(reads, initial_state=states, **told)
         elif name == "TimeDistributed":
             x = layers.TimeDistributed(layers.Dense(**chosen["layer"]))(x)
         elif name == "Residual":
@@ -207,11 +220,12 @@ def build(library, shape, tokens, stack):
             h = layers.Dense(**(chosen["layer"] | {"units": width}))(x)
             x = getattr(layers, chosen["merge"])()([x, h])
         elif name == "Branches":
-            pair = [layers.GRU(**chosen["layer"])(x), layers.GRU(**chosen["layer"])(x)]
+            pair = [recurrent(layers, chosen["layer"])(x) for _ in range(2)]
             x = layers.Dot(-1)(pair) if chosen["merge"] == "Dot" else layers.Concatenate()(pair)
         elif name == "Shared":
-            gru = layers.GRU(**chosen["layer"])
-            x = getattr(layers, chosen["merge"])()([gru(x), gru(layers.Activation("tanh")(x))])
+            shared = recurrent(layers, chosen["layer"])
+            pair = [shared(x), shared(layers.Activation("tanh")(x))]
+            x = getattr(layers, chosen["merge"])()(pair)
         elif name == "BatchNormalization" and x.shape[-1] == 1:
             pass  # Keras's raises an error when it trains with a mask
         elif name == "UnitNormalization":  # away from 0, where it has no direction

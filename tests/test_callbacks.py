@@ -26,7 +26,7 @@ def data(count=30):
     return x, x.sum(axis=(1, 2))[:, np.newaxis]
 
 
-def make(metrics=("mae",), optimizer="adam", seed=1, **options):
+def make(metrics=("mae",), optimizer="adam", seed=1, kind=layers.GRU, **options):
     """A model that uses all sources of randomness."""
     cgru.utils.set_random_seed(seed)
     model = cgru.Sequential(
@@ -34,7 +34,7 @@ def make(metrics=("mae",), optimizer="adam", seed=1, **options):
             cgru.Input((4, 2)),
             layers.GRU(3, return_sequences=True, name="gru"),
             layers.Dropout(0.3, name="dropout"),
-            layers.GRU(2, name="last", **options),
+            kind(2, name="last", **options),
             layers.Dense(1, name="dense"),
         ]
     )
@@ -556,14 +556,19 @@ def test_a_run_interrupted_between_backups_ends_as_if_it_had_not_been(tmp_path, 
     assert not (tmp_path / "b").exists()
 
 
-@pytest.mark.parametrize("stateful", [False, True])
+@pytest.mark.parametrize(
+    ("stateful", "kind"),
+    [(False, layers.GRU), *((True, kind) for kind in (layers.GRU, layers.LSTM, layers.SimpleRNN))],
+)
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5])
-def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(tmp_path, batch, stateful):
+def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(
+    tmp_path, batch, stateful, kind
+):
     options = {"batch_size": 5, "validation_split": 1 / 6, "shuffle": not stateful}
-    straight = make(stateful=stateful)
+    straight = make(stateful=stateful, kind=kind)
     expected = run(straight, 4, **options)
 
-    model = make(stateful=stateful)
+    model = make(stateful=stateful, kind=kind)
     interrupt = Interrupt("on_train_batch_begin", 1, batch)
     if batch == 5:  # there is none such: after the last batch, before the end of the epoch
         interrupt = Interrupt("on_test_begin", 1)
@@ -572,7 +577,7 @@ def test_a_run_interrupted_within_an_epoch_ends_as_if_it_had_not_been(tmp_path, 
         run(model, 4, interrupt, backup=callbacks.BackupAndRestore(tmp_path, 1), **options)
     batches = []
     count = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: batches.append(batch))
-    model = make(stateful=stateful, seed=99)
+    model = make(stateful=stateful, kind=kind, seed=99)
     history = run(model, 4, count, backup=callbacks.BackupAndRestore(tmp_path, 1), **options)
     assert len(batches) == 3 * 5 - batch
     assert_same(model, straight)
@@ -657,6 +662,21 @@ def test_a_backup_removes_nothing_but_its_own(tmp_path):
     (tmp_path / "mine").write_text("text")
     run(make(), 1, backup=callbacks.BackupAndRestore(tmp_path))
     assert os.listdir(tmp_path) == ["mine"]
+
+
+def test_what_was_not_finished_is_removed_unless_somebody_writes_it(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    names = ["a[1]-3.st.0123abcd.tmp", "a[1]-4.st.89efabcd.tmp"]
+    others = ["a[1]-3.st", "a1-3.st.0123abcd.tmp", "a[1]-3.st.tmp", "a[1]-3.st.notours0.tmp"]
+    for name in names + others:
+        (tmp_path / name).touch()
+    with open(tmp_path / names[0], "rb") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        run(make(), 1, callbacks.ModelCheckpoint(tmp_path / "a[1]-{epoch}.st"))
+        left = sorted([*others, names[0], "a[1]-1.st"])
+        assert sorted(os.listdir(tmp_path)) == left
+    run(make(), 1, callbacks.ModelCheckpoint(tmp_path / "a[1]-{epoch}.st"))
+    assert sorted(os.listdir(tmp_path)) == sorted([*others, "a[1]-1.st"])
 
 
 def test_a_backup_of_another_model_is_refused(tmp_path):

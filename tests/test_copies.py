@@ -60,11 +60,19 @@ def stateful():
     )
 
 
+def cells():
+    entry = cgru.Input(batch_shape=(4, 5, 2))
+    lstm = layers.LSTM(3, stateful=True, return_sequences=True, dropout=0.2, recurrent_dropout=0.2)
+    both = layers.Bidirectional(layers.SimpleRNN(2, dropout=0.1))
+    return cgru.Sequential([entry, lstm, both, layers.Dense(1)])
+
+
 MODELS = {
     "unbuilt": lambda: sequential(built=False),
     "sequential": sequential,
     "functional": functional,
     "stateful": stateful,
+    "cells": cells,
 }
 OPTIMIZERS = [
     lambda: cgru.optimizers.Adam(cgru.optimizers.schedules.ExponentialDecay(0.1, 3, 0.5)),

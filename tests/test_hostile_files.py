@@ -183,8 +183,11 @@ def places(value):
 def functional():
     x = cgru.Input((None, 2))
     y, state = layers.GRU(2, return_state=True, return_sequences=True)(x)
-    z = layers.GRU(2, return_sequences=True)(y, initial_state=state)
-    return cgru.Model(x, layers.Bidirectional(layers.GRU(2))(z))
+    z, *states = layers.LSTM(2, return_sequences=True, return_state=True)(
+        y, initial_state=[state, state]
+    )
+    z = layers.LSTM(2, return_sequences=True)(z, initial_state=states)
+    return cgru.Model(x, layers.Bidirectional(layers.SimpleRNN(2))(z))
 
 
 @pytest.mark.parametrize("note", ["model", "compile", "weights", "optimizer", "training"])
@@ -214,6 +217,31 @@ def test_anything_anywhere_in_the_notes(path, note):
         except LoadError:
             refused += 1
     assert refused > 5
+
+
+def wide(count):
+    """The configuration of a model with many layers."""
+    model = cgru.Sequential([cgru.Input((2,)), layers.ReLU()])
+    config = model.serialized()
+    entry = config["config"]["layers"].pop()
+    config["config"]["layers"] += [
+        entry | {"config": entry["config"] | {"name": str(i)}} for i in range(count)
+    ]
+    return json.dumps(config)
+
+
+def test_many_layers(path):
+    edited(path, model=wide(5000))
+    refuse(path, "more layers, or other parts, than can be loaded")
+    edited(path, model=wide(40_000))
+    refuse(path, "at most 4194304 characters")
+
+
+def test_a_file_that_holds_many_layers(path):
+    """What was saved can be loaded: more arrays make room for more layers."""
+    model = cgru.Sequential([cgru.Input((2,)), *(layers.Dense(2) for _ in range(1200))])
+    model.save(path)
+    np.testing.assert_array_equal(cgru.load_model(path).theta, model.theta)
 
 
 def test_calls_in_a_circle(path):
@@ -267,7 +295,7 @@ def test_metrics_that_are_far_larger_than_the_file(path, metric):
     compiled = json.loads(metadata(path)["compile"])
     compiled["metrics"] = [{"module": "cgru.metrics", "class_name": name, "config": options}]
     edited(path, compile=compiled)
-    refuse(path, "far more than the file holds")
+    refuse(path, "far more than there may be")
 
 
 def test_json_that_is_none(path):
@@ -281,21 +309,58 @@ def test_json_that_is_none(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "3", "NaN", "[" * 100_000, nested(1000), nested(10_000), nested(3, "GRU"),
+    [wide(5000), wide(40_000), "[" * 10_000_000, json.dumps([{}] * 10_000),
+     nested(31),
+     cgru.Sequential([cgru.Input((None, 2)), layers.GRU(1)]).to_json().replace(
+         '"units": 1', '"units": 30000'),
+     "", "{", "[]", "3", "NaN", "[" * 100_000, nested(1000), nested(10_000), nested(3, "GRU"),
      '{"class_name": [], "config": {}}', '{"class_name": "Sequential", "config": "x"}',
      '{"module": "cgru.models", "class_name": "Sequential", "config": []}',
      '{"module": "cgru.models", "class_name": "Model", "config": {}}',
      '{"module": "cgru.models", "class_name": "Sequential", "config": {"layers": [1]}}',
      '{"module": "cgru.models", "class_name": "Sequential", "config": {"layers": [], "name": []}}',
      '{"module": "os", "class_name": "system", "config": {"command": "true"}}'],
-    ids=range(16),
+    ids=range(22),
 )  # fmt: skip
 def test_hostile_json(text):
+    start = time.process_time()
     with pytest.raises(LoadError, match="json_string"):
         cgru.models.model_from_json(text)
+    assert time.process_time() - start < 1
 
 
 # ---- A damaged backup ----
+
+
+def test_states_of_a_training_that_do_not_fit(path):
+    """An LSTM has two; others are left out with a warning, or refused."""
+    entry = cgru.Input(batch_shape=(2, 3, 1))
+    model = cgru.Sequential([entry, layers.LSTM(2, stateful=True, name="lstm"), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((2, 3, 1)), np.ones((2, 1))
+    model.fit(x, y, 2, callbacks=[cgru.callbacks.ModelCheckpoint(path)])
+    found, arrays = metadata(path), load_file(path)
+    names = [name for name in arrays if "/state/" in name]
+    assert len(names) == 2
+    for kept, change in (
+        (names, {}),
+        (names[:1], {}),
+        (names, {names[0]: np.zeros((3, 2), "f4")}),
+        (names, {names[1]: np.zeros((2, 2))}),
+        (names, {names[1]: np.full((2, 2), np.nan, "f4")}),
+        (["lstm/kernel"] * 2, {}),
+    ):
+        training = json.loads(found["training"])
+        (layer,) = (entry for entry in training["layers"] if entry["states"])
+        layer["states"] = kept
+        save_file(arrays | change, path, found | {"training": json.dumps(training)})
+        again = cgru.load_model(path)
+        if (kept, change) == (names, {}):
+            again.fit(x, y, 2, epochs=2, initial_epoch=1)
+            continue
+        with pytest.warns(UserWarning, match="goes on with other random numbers"):
+            again.fit(x, y, 2, epochs=2, initial_epoch=1)
+        assert all(np.isfinite(weight).all() for weight in again.get_weights())
 
 
 @pytest.mark.parametrize("note", [5, {}, {"place": [0], "layers": []}, {"place": "x"}])

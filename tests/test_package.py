@@ -18,7 +18,8 @@ PACKAGE = Path(cgru.__file__).parent
 # What may be imported from where: a module may import those of its own line and of lines above.
 ORDER = [
     ["_kernels"],
-    ["_checks", "_configs", "_room"],
+    ["_checks", "_room"],
+    ["_configs"],
     ["config", "_random", "activations", "variables"],
     ["initializers", "regularizers", "constraints"],
     ["layers.symbolic"],
@@ -80,9 +81,13 @@ ORDER = [
     ["objective"],
     ["_door"],
     ["truncated"],
+    ["prediction"],
     ["training"],
     ["summary", "streaming"],
     ["models"],
+    ["_watched", "_diagrams"],
+    ["inspect"],
+    ["plot"],
     ["utils", "testing", "datasets", "datasets.sunspots"],
     [""],
 ]
@@ -107,6 +112,17 @@ def test_imports_run_one_way(path):
     assert module in LEVEL, f"{module} has no place in the order yet"
     for imported in imports(path):
         assert LEVEL[imported] <= LEVEL[module], f"{module} imports {imported}"
+
+
+def test_the_source_distribution_has_all_tests_and_their_data(monkeypatch):
+    if not (PACKAGE.parent / "MANIFEST.in").exists():
+        pytest.skip("not in the sources")
+    monkeypatch.chdir(PACKAGE.parent)
+    files = pytest.importorskip("setuptools.command.egg_info").FileList()
+    for line in Path("MANIFEST.in").read_text().splitlines():
+        files.process_template_line(line)
+    tests = {str(path) for path in Path("tests").rglob("*") if path.is_file()}
+    assert {path for path in tests if "__pycache__" not in path} <= set(files.files)
 
 
 FENV = """

@@ -222,29 +222,37 @@ def test_metrics(tmp_path, name):
 
 
 def test_random_models():
-    """Also after a step, and going on with the random numbers that there were."""
+    """Training goes on after some steps of any optimizer as if it had not been interrupted."""
     random_models = pytest.importorskip("random_models")
     hypothesis = pytest.importorskip("hypothesis")
+    pick = hypothesis.strategies.sampled_from
 
     @random_models.settings(int(os.environ.get("CGRU_RANDOM_MODELS", "40")))
-    @hypothesis.given(random_models.stacks())
-    def check(case):
+    @hypothesis.given(
+        random_models.stacks(),
+        pick(public(optimizers, optimizers.Optimizer, ["Optimizer"])),
+        pick(OPTIONS),
+    )
+    def check(case, optimizer, options):
         shape, tokens, stack, seed = case
         rng = np.random.default_rng(seed)
         model = random_models.build(cgru, shape, tokens, stack)
         for weight in model.weights:
             weight.assign(rng.uniform(0.1, 0.8, weight.shape))
-        model.compile("adam", "mse")
+        model.compile(getattr(optimizers, optimizer)(0.01, **options), "mse")
         x = random_models.inputs(rng, shape, tokens)
         y = rng.standard_normal((shape[0], *model.output_shape[1:]))
         with tempfile.TemporaryDirectory() as folder:
-            checkpoint = cgru.callbacks.ModelCheckpoint(f"{folder}/model")
-            model.fit(x, y, callbacks=[checkpoint])
-            expected = model.predict(x)
-            model.fit(x, y, epochs=2, initial_epoch=1)
-            again = cgru.load_model(f"{folder}/model")
-            assert same(again.predict(x), expected)
-            again.fit(x, y, epochs=2, initial_epoch=1)
+            predicted = []
+            watch = cgru.callbacks.LambdaCallback(
+                on_epoch_end=lambda epoch, logs: predicted.append(model.predict(x))
+            )
+            checkpoint = cgru.callbacks.ModelCheckpoint(f"{folder}/{{epoch}}")
+            model.fit(x, y, 2, epochs=5, callbacks=[checkpoint, watch])
+            again = cgru.load_model(f"{folder}/3")
+            assert same(again.predict(x), predicted[2])
+            again.fit(x, y, 2, epochs=5, initial_epoch=3)
             assert same(again.get_weights(), model.get_weights())
+            assert same(again.optimizer.get_state(), model.optimizer.get_state())
 
     check()

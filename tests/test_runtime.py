@@ -2,12 +2,16 @@
 
 import concurrent.futures
 import multiprocessing
+import os
 import statistics
+import sys
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import python
 
 import cgru
 from cgru import _kernels, layers
@@ -28,6 +32,7 @@ MODELS = {
         layers.Dense(1),
     ],
     "Cho": lambda: [layers.GRU(20, reset_after=False), layers.Dense(1)],
+    "both ways": lambda: [layers.Bidirectional(layers.LSTM(5)), layers.Dense(1)],
     "other activations": lambda: [layers.GRU(9, activation="relu"), layers.Dense(1)],
 }
 
@@ -104,9 +109,10 @@ def test_predictions_follow_every_change_of_the_weights(rng):
     assert changed()
 
 
-def test_predictions_from_many_threads_at_once(rng, free_threads):
+@pytest.mark.parametrize("kind", ["stacked", "cells"])
+def test_predictions_from_many_threads_at_once(rng, kind, free_threads):
     cgru.set_num_threads(3)
-    model, x = model_of("stacked"), data(rng, 64)
+    model, x = model_of(kind), data(rng, 64)
     expected = {size: model.predict(x[:size]) for size in (1, 7, 64)}
 
     def work(seed):
@@ -120,6 +126,26 @@ def test_predictions_from_many_threads_at_once(rng, free_threads):
 def _predict_in_child(model, x, threads, queue):
     cgru.set_num_threads(threads)
     queue.put(model.predict(x))
+
+
+def test_the_first_predictions_may_come_all_at_once():
+    """What a model makes for its first call is complete before another thread finds it."""
+    x, start = np.ones((2, 3), np.float32), threading.Barrier(4)
+
+    def work(model):
+        start.wait()
+        return model.predict(x)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            for _ in range(60):
+                model = cgru.Sequential([cgru.Input((3,)), *(layers.Dense(3) for _ in range(30))])
+                first, *others = pool.map(work, [model] * 4)
+                assert all(np.array_equal(first, other) for other in others)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -191,6 +217,37 @@ def test_a_shape_seen_for_the_first_time_is_not_slow(rng):
             model.predict_on_batch(x)
             times.append(time.perf_counter() - start)
     assert statistics.median(first) < 2 * statistics.median(again)
+
+
+ONE_CORE = """
+import os, sys, time
+import numpy as np
+import cgru
+
+os.sched_setaffinity(0, list(os.sched_getaffinity(0))[:1])
+model = cgru.Sequential([cgru.Input((50, 8)), cgru.layers.GRU(32), cgru.layers.Dense(1)])
+model.compile("adam", "mse")
+x, y = np.ones((32, 50, 8), "f4"), np.ones((32, 1), "f4")
+
+
+def seconds(threads):
+    cgru.config.set_num_threads(threads)
+    start = time.perf_counter()
+    for _ in range(100):
+        model.train_on_batch(x, y)
+    return time.perf_counter() - start
+
+
+seconds(1), seconds(2)
+pairs = [(seconds(1), seconds(2)) for _ in range(5)]
+print(sorted(two / one for one, two in pairs)[2])
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no choice of cores here")
+def test_threads_without_a_core_of_their_own_do_no_harm():
+    """Each meeting of a step would take a time slice, and all of them many times the step."""
+    assert float(python(ONE_CORE)) < 3
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads Linux's /proc")

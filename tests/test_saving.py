@@ -455,3 +455,13 @@ def test_registered_classes_are_found(tmp_path):
         cgru.saving.get_custom_objects().pop("Mine", None)
     with pytest.raises(TypeError, match="register_keras_serializable: expected a layer"):
         cgru.saving.register_keras_serializable()(int)
+
+
+def test_weights_that_come_from_the_file_are_not_drawn(path, monkeypatch):
+    """An orthogonal matrix of 2000 units takes seconds."""
+    model = trained()
+    model.save(path)
+    monkeypatch.setattr(cgru.initializers.Orthogonal, "__call__", None)
+    np.testing.assert_array_equal(cgru.load_model(path).theta, model.theta)
+    with pytest.raises(saving.LoadError, match="json_string"):  # there they must be
+        cgru.models.model_from_json(model.to_json())

@@ -32,7 +32,7 @@ def predicts(model, name, kind="p"):
         arrays(name, kind) if name == "functional" else [arrays(name, kind)],
         strict=True,
     ):
-        np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=2e-6)
+        np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -119,12 +119,14 @@ def replace(file, value, place="layers/dense/vars/0", **options):
 
 def refused(path, match):
     """A LoadError, soon and with little memory."""
-    tracemalloc.start()
     start = time.process_time()
+    with pytest.raises(LoadError, match=match) as caught:
+        cgru.load_model(path)
+    assert time.process_time() - start < 1
+    tracemalloc.start()  # which takes much time itself
     try:
-        with pytest.raises(LoadError, match=match) as caught:
+        with pytest.raises(LoadError):
             cgru.load_model(path)
-        assert time.process_time() - start < 2
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
         tracemalloc.stop()
@@ -148,7 +150,7 @@ CHANGES = {
     "lora_rank": lambda c: dense(c).update(lora_rank=4),
     "novelty": lambda c: dense(c).update(novelty=1),
     "Ftrl": lambda c: c["compile_config"]["optimizer"].update(class_name="Ftrl"),
-    "more than the file": lambda c: dense(c).update(units=10**9),
+    "more than there may be": lambda c: dense(c).update(units=10**9),
     "Sequential, code or nothing": lambda c: c.pop("config"),
     "asks for num_thresholds": lambda c: c["compile_config"].update(
         metrics=[
@@ -200,6 +202,73 @@ def test_zips_with_tricks(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def many_layers(config):
+    """Of which each takes time to make."""
+    layers = config["config"]["layers"]
+    entry = layer(config, "GRU")
+    layers += [entry | {"config": entry["config"] | {"name": f"gru_{i}"}} for i in range(990)]
+
+
+def models_in_models(config):
+    layers = config["config"]["layers"]
+    for _ in range(300):
+        layers[1:] = [{"module": "keras", "class_name": "Sequential",
+                       "config": {"layers": layers[1:]}}]  # fmt: skip
+
+
+def in_disorder(config):
+    """Each layer reads the next one."""
+    tensor = {"class_name": "__keras_tensor__", "config": {}}
+    entries = [layer(config, "InputLayer") | {"name": "0"}]
+    for i in range(1, 800):
+        read = tensor | {"config": {"keras_history": [str(i - 1), 0, 0]}}
+        node = {"args": [read], "kwargs": {}}
+        entry = {"module": "keras.layers", "class_name": "ReLU", "config": {"name": str(i)}}
+        entries.insert(0, entry | {"name": str(i), "inbound_nodes": [node]})
+    ends = {"input_layers": ["0", 0, 0], "output_layers": ["799", 0, 0]}
+    functional = {"module": "keras", "class_name": "Functional"}
+    config.update(functional | {"config": ends | {"layers": entries}})
+
+
+LONG = {
+    "more layers": many_layers,
+    "inside each other": models_in_models,
+    "too great a disorder": in_disorder,
+    "more layers, or other parts": lambda c: c["compile_config"].update(
+        metrics=[{"module": "keras.metrics", "class_name": "Mean", "config": {}}] * 12_000
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_what_would_take_long(what, tmp_path):
+    refused(changed(tmp_path / "m.keras", LONG[what]), what)
+
+
+def test_many_arrays(tmp_path):
+    def fill(file):
+        for i in range(6000):
+            file.create_group(f"layers/{i}")
+
+    refused(rewritten(tmp_path / "m.keras", fill), "too many arrays")
+
+
+def test_many_calls_that_are_told_a_mask(tmp_path):
+    words, state = cgru.Input((None,), dtype="int32"), cgru.Input((2,))
+    embedded = cgru.layers.Embedding(3, 2, mask_zero=True)(words)
+    y = cgru.layers.GRU(2, return_sequences=True, name="gru")(embedded, initial_state=state)
+    path = tmp_path / "m.keras"
+    cgru.Model([words, state], y).save(path)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(parts["config.json"])
+    nodes = next(e for e in config["config"]["layers"] if e["name"] == "gru")["inbound_nodes"]
+    for i in range(3000):
+        nodes.append(json.loads(json.dumps(nodes[0])))
+        nodes[-1]["args"][0]["config"]["keras_history"] = ["gru", i, 0]
+    refused(packed(path, (parts | {"config.json": json.dumps(config)}).items()), "or too many")
+
+
 @pytest.mark.parametrize("suffix", ["keras", "weights.h5"])
 def test_spoilt_bytes(suffix, tmp_path):
     """Files that end too soon, and files of which some bytes are others."""
@@ -233,6 +302,12 @@ def test_saving_what_keras_has_not(tmp_path):
     model = cgru.Sequential([cgru.Input((2,)), Mine()])
     with pytest.raises(TypeError, match="Keras has no Mine"):
         model.save(path)
+    for silent in (
+        cgru.layers.SimpleRNN(2, activity_regularizer="l2"),
+        cgru.layers.SpatialDropout1D(0.1, activity_regularizer="l2"),
+    ):
+        with pytest.raises(TypeError, match="of Keras heeds no activity_regularizer"):
+            cgru.Sequential([cgru.Input((None, 2)), silent]).save(path)
     assert path.read_bytes() == b"before"
     with pytest.raises(FileExistsError):
         cgru.Sequential([cgru.Input((2,)), cgru.layers.Dense(1)]).save(path, overwrite=False)

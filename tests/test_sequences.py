@@ -8,6 +8,8 @@ import pytest
 import cgru
 from cgru import layers
 
+KINDS = [layers.GRU, layers.LSTM, layers.SimpleRNN]
+every_kind = pytest.mark.parametrize("kind", KINDS)
 LENGTHS = [5, 1, 7, 3, 7, 2, 4]
 
 
@@ -18,13 +20,13 @@ def float64():
     cgru.config.set_floatx("float32")
 
 
-def recurrent(steps=False, **options):
+def recurrent(steps=False, kind=layers.GRU, **options):
     model = cgru.Sequential(
         [
             cgru.Input((None, 3)),
-            layers.GRU(5, return_sequences=True, **options),
+            kind(5, return_sequences=True, **options),
             layers.Dense(4, "tanh"),
-            layers.GRU(3, return_sequences=steps, **options),
+            kind(3, return_sequences=steps, **options),
             layers.Dense(2),
         ]
     )
@@ -44,7 +46,13 @@ def padded(items, fill):
 
 
 @pytest.mark.parametrize("steps", [False, True])
-@pytest.mark.parametrize("options", [{}, {"reset_after": False}, {"activation": "relu"}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"reset_after": False}, {"activation": "relu"}, {"kind": layers.LSTM},
+     {"kind": layers.LSTM, "activation": "relu"}, {"kind": layers.SimpleRNN},
+     {"kind": layers.SimpleRNN, "activation": "relu"}],
+    ids=str,
+)  # fmt: skip
 def test_each_sequence_is_predicted_as_if_alone(rng, steps, options):
     model, x = recurrent(steps, **options), sequences(rng)
     alone = [model.predict(item[np.newaxis])[0] for item in x]
@@ -58,10 +66,11 @@ def test_each_sequence_is_predicted_as_if_alone(rng, steps, options):
             np.testing.assert_array_equal(one, other)
 
 
+@every_kind
 @pytest.mark.parametrize("fill", [0, np.nan])
-def test_gradients_are_the_sum_of_those_alone(rng, float64, fill):
+def test_gradients_are_the_sum_of_those_alone(rng, float64, fill, kind):
     """A batch of sequences: the mean loss over all of them, and its gradient."""
-    model, x = recurrent(), sequences(rng)
+    model, x = recurrent(kind=kind), sequences(rng)
     y = rng.standard_normal((len(x), 2))
     alone = [
         model.value_and_grad(model.theta, item[np.newaxis], y[i : i + 1])
@@ -76,9 +85,10 @@ def test_gradients_are_the_sum_of_those_alone(rng, float64, fill):
     assert model.history.history["loss"][0] == pytest.approx(np.mean([value for value, _ in alone]))
 
 
-def test_gradients_of_an_output_for_each_step(rng, float64):
+@every_kind
+def test_gradients_of_an_output_for_each_step(rng, float64, kind):
     """Each step counts the same, whatever the length of its sequence."""
-    model, x = recurrent(steps=True), sequences(rng)
+    model, x = recurrent(True, kind), sequences(rng)
     y = [rng.standard_normal((len(item), 2)) for item in x]
     alone = [
         model.value_and_grad(model.theta, item[np.newaxis], target[np.newaxis])
@@ -103,8 +113,9 @@ def test_evaluation_of_sequences(rng):
     np.testing.assert_allclose(array, [loss, mae], rtol=1e-6)
 
 
-def test_a_sequence_of_length_zero_gives_the_initial_state(rng):
-    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4)])
+@every_kind
+def test_a_sequence_of_length_zero_gives_the_initial_state(rng, kind):
+    model = cgru.Sequential([cgru.Input((None, 3)), kind(4)])
     found = model.predict(sequences(rng, [2, 0, 3]))
     np.testing.assert_array_equal(found[1], np.zeros(4))
     assert (found[[0, 2]] != 0).all()
@@ -184,14 +195,24 @@ def test_chunks_as_long_as_the_sequences_give_the_full_gradient(rng, steps, floa
         assert models[0].history.history == models[1].history.history
 
 
+def last_states(layer, x, states):
+    """Those in which a layer ends."""
+    layer.return_state = True
+    _, *states = layer(x, initial_state=states)
+    layer.return_state = False
+    return states
+
+
+@every_kind
 @pytest.mark.parametrize("steps", [False, True])
 @pytest.mark.parametrize("length", [1, 3, 4])
-def test_chunks_give_the_gradient_with_states_held_fixed(rng, steps, length, float64):
-    """Against the definition: the state that a chunk starts from counts as a constant."""
-    model = recurrent(steps)
+def test_chunks_give_the_gradient_with_states_held_fixed(rng, steps, length, float64, kind):
+    """Against the definition: the states that a chunk starts from count as constants."""
+    model = recurrent(steps, kind)
     x, y = rng.standard_normal((6, 9, 3)), rng.standard_normal((6, 9, 2) if steps else (6, 2))
     first, dense, second, head = model.layers
-    states = [None, None]
+    count = 2 if kind is layers.LSTM else 1
+    states = [[np.zeros((6, units))] * count for units in (5, 3)]
     _, full = model.value_and_grad(model.theta, x, y)
     gradient = np.zeros_like(model.theta)
     total = 0.0
@@ -200,24 +221,23 @@ def test_chunks_give_the_gradient_with_states_held_fixed(rng, steps, length, flo
         last = 9 - length
         bounds = [(t, min(t + length, last)) for t in range(0, last, length)] + [(last, 9)]
     for start, end in bounds:
-        source = [cgru.Input((None, 3)), cgru.Input((5,)), cgru.Input((3,))]
-        h = first(source[0], initial_state=source[1])
-        out = head(second(dense(h), initial_state=source[2]))
-        part = cgru.Model(source, out)
+        source = cgru.Input((None, 3))
+        starts = [[cgru.Input((units,)) for _ in range(count)] for units in (5, 3)]
+        h = first(source, initial_state=starts[0])
+        out = head(second(dense(h), initial_state=starts[1]))
+        part = cgru.Model([source, *starts[0], *starts[1]], out)
         part.compile("sgd", "mse")
-        given = [
-            state if state is not None else np.zeros((6, units))
-            for state, units in zip(states, (5, 3), strict=True)
-        ]
+        given = [*states[0], *states[1]]
         target = y[:, start:end] if steps else y
         value, grad = part.value_and_grad(part.theta, [x[:, start:end], *given], target)
         share = (end - start) / 9 if steps else float(end == 9)
         gradient += share * grad
         total += share * value
-        carried = first(x[:, start:end], initial_state=given[0])
-        states = [carried[:, -1], None]
-        after = second(dense(carried), initial_state=given[1])
-        states[1] = after[:, -1] if steps else after
+        carried = first(x[:, start:end], initial_state=states[0])
+        states = [
+            last_states(first, x[:, start:end], states[0]),
+            last_states(second, dense(carried), states[1]),
+        ]
     model.flat()  # takes the weights back from the models above
     before = model.theta
     model.compile(cgru.optimizers.SGD(1.0), "mse")
@@ -227,8 +247,9 @@ def test_chunks_give_the_gradient_with_states_held_fixed(rng, steps, length, flo
     assert np.abs(gradient - full).max() > 1e-4
 
 
-def test_chunks_of_sequences_of_different_lengths(rng):
-    model, x = recurrent(steps=True), sequences(rng, [9, 2, 7, 5])
+@every_kind
+def test_chunks_of_sequences_of_different_lengths(rng, kind):
+    model, x = recurrent(True, kind), sequences(rng, [9, 2, 7, 5])
     y = [rng.standard_normal((len(item), 2)) for item in x]
     whole = model.evaluate(x, y, batch_size=4)
     model.compile(cgru.optimizers.SGD(0.0), "mse", metrics=["mae"])
@@ -254,7 +275,7 @@ def test_chunks_keep_memory_flat(rng):
 
 
 def test_chunks_are_refused_where_states_cannot_be_carried():
-    for layer in (layers.Bidirectional(layers.GRU(2)), layers.GRU(2, go_backwards=True)):
+    for layer in (layers.Bidirectional(layers.GRU(2)), layers.LSTM(2, go_backwards=True)):
         model = cgru.Sequential([cgru.Input((None, 3)), layer])
         model.compile("sgd", "mse")
         with pytest.raises(ValueError, match="tbptt: expected layers that read a sequence step"):
@@ -264,10 +285,11 @@ def test_chunks_are_refused_where_states_cannot_be_carried():
 # ---- Streams of sessions ----
 
 
-def test_rows_are_reset_one_by_one(rng):
-    model = cgru.Sequential([layers.GRU(4, stateful=True)])
+@every_kind
+def test_rows_are_reset_one_by_one(rng, kind):
+    model = cgru.Sequential([kind(4, stateful=True)])
     x = rng.standard_normal((3, 2, 5, 2)).astype("f4")  # 3 parts of 2 rows
-    fresh = cgru.Sequential([cgru.Input((None, 2)), layers.GRU(4)])
+    fresh = cgru.Sequential([cgru.Input((None, 2)), kind(4)])
     model.predict_on_batch(x[0])
     model.reset_states()
     fresh.set_weights(model.get_weights())
@@ -277,7 +299,7 @@ def test_rows_are_reset_one_by_one(rng):
     for found, sequence in zip(second, expected, strict=True):
         np.testing.assert_allclose(found, fresh.predict(sequence[np.newaxis])[0], rtol=1e-5)
     with pytest.raises(ValueError, match="carries the states of 2 rows"):
-        model.predict_on_batch(x[2], reset_mask=[True])
+        model.predict_on_batch(x[:, 0], reset_mask=[True, False, False])
     with pytest.raises(ValueError, match="reset_mask: expected bool"):
         model.predict_on_batch(x[2], reset_mask=[1, 0])
     with pytest.raises(ValueError, match="no stateful layer"):
@@ -420,6 +442,11 @@ def test_reset_masks_have_the_size_of_the_batch():
     model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4, stateful=True)])
     with pytest.raises(ValueError, match=r"reset_mask: expected shape \(2,\), got \(3,\)"):
         model.predict_on_batch(np.ones((2, 4, 3)), reset_mask=np.ones(3, bool))
+    model.predict_on_batch(np.ones((2, 4, 3)))
+    (before,) = [state.copy() for state in model.layers[0]._state]
+    with pytest.raises(ValueError, match=r"reset_mask: expected shape \(3,\), got \(2,\)"):
+        model.predict_on_batch(np.ones((3, 4, 3)), reset_mask=np.ones(2, bool))
+    np.testing.assert_array_equal(model.layers[0]._state[0], before)
 
 
 @pytest.mark.parametrize("data", ["plain", "lists", "masking"])

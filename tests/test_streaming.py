@@ -82,6 +82,15 @@ CHAINS = {
         Masking(dtype=d),
         GRU(7, return_sequences=True, zero_output_for_mask=True, dtype=d),
     ],
+    "LSTM": lambda d: [LSTM(7, dtype=d), Dense(2, dtype=d)],
+    "SimpleRNN": lambda d: [SimpleRNN(7, dtype=d), Dense(2, "sigmoid", dtype=d)],
+    "cells": lambda d: [
+        Masking(dtype=d),
+        SimpleRNN(17, return_sequences=True, dtype=d),
+        LSTM(64, return_sequences=True, zero_output_for_mask=True, dtype=d),
+        LSTM(5, "relu", "hard_sigmoid", return_sequences=True, use_bias=False, dtype=d),
+        SimpleRNN(3, "softsign", dtype=d),
+    ],
     "norm": lambda d: [BatchNormalization(dtype=d), GRU(7, activity_regularizer="l2", dtype=d)],
 }
 
@@ -148,17 +157,17 @@ def test_a_model_in_a_model():
     assert np.array_equal(model.stream(2).run(x)[:, -1], model.predict(x))
 
 
+@pytest.mark.parametrize("cell", [GRU, LSTM, SimpleRNN])
 @pytest.mark.parametrize("head", [[Dense(1)], [Dense(1, "relu")]])
-@pytest.mark.parametrize(("layer", "states"), [(GRU, 1), (LSTM, 2), (SimpleRNN, 1)])
-def test_state(layer, states, head):
-    model, x = stack(layer(4, name="rnn"), *head), data(3, 8, 5)
+def test_state(head, cell):
+    model, x = stack(cell(4, name="cell"), *head), data(3, 8, 5)
     stream, other = model.stream(3), model.stream(3)
     stream.run(x[:, :4])
     saved = stream.state
-    assert [array.shape for array in saved["rnn"]] == [(3, 4)] * states
+    assert [array.shape for array in saved["cell"]] == [(3, 4)] * (2 if cell is LSTM else 1)
     rest = stream.run(x[:, 4:])
-    for array, later in zip(saved["rnn"], stream.state["rnn"], strict=True):
-        assert not np.array_equal(array, later)
+    for before, after in zip(saved["cell"], stream.state["cell"], strict=True):
+        assert not np.array_equal(before, after)
     other.state = saved
     assert np.array_equal(other.run(x[:, 4:]), rest)
     stream.state = saved
@@ -289,9 +298,10 @@ def test_a_layer_used_twice_and_a_fixed_length():
     assert np.array_equal(model.stream(2).run(x)[:, -1], model.predict(x))
 
 
+@pytest.mark.parametrize("cell", [GRU, LSTM, SimpleRNN])
 @pytest.mark.parametrize("head", [[Dense(1)], [Dense(1, "relu")]])
-def test_the_model_keeps_its_own_states(head):
-    model, x = stack(GRU(4, stateful=True), *head), data(2, 6, 5)
+def test_the_model_keeps_its_own_states(head, cell):
+    model, x = stack(cell(4, stateful=True), *head), data(2, 6, 5)
     first = model.predict_on_batch(x)
     carried = model.layers[0]._state.copy()
     assert np.array_equal(model.stream(2).run(x)[:, -1], first)

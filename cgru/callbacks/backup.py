@@ -14,7 +14,7 @@ from cgru.callbacks.checkpoint import frequency
 from cgru.saving import progress
 from cgru.saving.contents import collect, restore
 from cgru.saving.errors import LoadError, refusing
-from cgru.saving.file import Contents, read, write
+from cgru.saving.file import Contents, read, remove_unfinished, write
 
 
 class BackupAndRestore(Callback):
@@ -87,7 +87,7 @@ class BackupAndRestore(Callback):
             raise ValueError(
                 f"backup_dir: {self.model.name} has no weights yet: build it before fit()"
             )
-        self._remove_unfinished()
+        remove_unfinished(os.path.join(glob.escape(self.backup_dir), "*.safetensors"))
         self._batches, self._resumed = 0, None
         self._epoch = self.params["initial_epoch"]
         found = self._load()
@@ -139,11 +139,6 @@ class BackupAndRestore(Callback):
                     os.unlink(path)
             with contextlib.suppress(OSError):  # there is none, or something else is in it
                 os.rmdir(self.backup_dir)
-
-    def _remove_unfinished(self) -> None:
-        """Remove what a process that was killed had not finished writing."""
-        for path in glob.glob(os.path.join(glob.escape(self.backup_dir), "*.safetensors.*.tmp")):
-            os.unlink(path)
 
     def _save(self, epoch: int, batch: int) -> None:
         contents = collect(self.model)

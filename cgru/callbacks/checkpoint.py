@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import os
+import string
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from cgru.callbacks.base import Logs, heard_if, message
 from cgru.callbacks.monitors import MonitorCallback
 from cgru.saving import progress
 from cgru.saving.contents import collect
-from cgru.saving.file import write
+from cgru.saving.file import remove_unfinished, write
 from cgru.saving.models import describe
 
 
@@ -28,7 +30,8 @@ class ModelCheckpoint(MonitorCallback):
     filepath : str or path
         May name figures of the logs, ``epoch`` and ``batch`` (both counted from 1) to be filled
         in, as in ``"{epoch:02d}-{val_loss:.2f}.safetensors"``.  Folders are made.  The file is in
-        the safetensors format, whatever its name.
+        the safetensors format, whatever its name.  It appears when it is whole; what a process
+        that was killed had not finished, ``*.tmp``, is removed when training begins again.
     monitor : str
         The name of the figure in the logs that `save_best_only` goes by.
     verbose : int
@@ -77,6 +80,12 @@ class ModelCheckpoint(MonitorCallback):
         self.save_freq = frequency(save_freq)
         self._epoch = 0
         self._batches = 0  # since it saved last
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        parts = string.Formatter().parse(self.filepath)
+        remove_unfinished(
+            "".join(glob.escape(text) + ("" if field is None else "*") for text, field, *_ in parts)
+        )
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         self._epoch = epoch

@@ -10,11 +10,11 @@
  *     BIAS_ROWS   2 where inputs and states have biases of their own
  *     INPUT_ORDER, STATE_ORDER
  *                 which columns the gates have that its first, and its last, vectors are
- *     cell        from the values before the activations to the gates, in place, and the new states,
- *                 of up to WAYS vectors side by side
- *     cell_grad   from the gates to the gradients before the activations, in place, for the gradient
- *                 d of the new h, and *dc of the new c, which becomes that of the old one; returns
- *                 what of d reaches the old h past the product
+ *     cell        (gru_cell of the GRU, and so on) from the values before the activations to the
+ *                 gates, in place, and the new states, of up to WAYS vectors side by side
+ *     cell_grad   (gru_cell_grad) from the gates to the gradients before the activations, in
+ *                 place, for the gradient d of the new h, and *dc of the new c, which becomes that
+ *                 of the old one; returns what of d reaches the old h past the product
  *
  * Everything that belongs to a block of units lies together:
  *

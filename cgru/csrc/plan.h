@@ -12,9 +12,6 @@
 #define CGRU_NEAR_RATE 40.0
 #define CGRU_CACHED 500000 /* parameters; an optimizer has four numbers for each */
 
-/* To wake other threads, and wait for the last of them; tests set it to 0 to see them at work. */
-static double cgru_launch_cost = 20000.0;
-
 /* Cycles for a sequence when `groups` of threads have sequences of their own and the `members` of
  * each share the units. */
 static double cgru_cost(const cgru_sequence *job, int lanes, int tile, int groups, int members)

@@ -13,9 +13,11 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #define CGRU_MOST_THREADS 256
 #define CGRU_SPINS 20000 /* about 50 us: what passes between two calls of a training step */
+#define CGRU_SHORT 400   /* about 1 us: a wait that is not worth a look at the clock */
 
 #if defined(__x86_64__) || defined(__i386__)
 #define cgru_pause() __builtin_ia32_pause()
@@ -72,6 +74,60 @@ static cgru_task cgru_current_task;
 static void *cgru_current_argument;
 static int cgru_team;
 static atomic_int cgru_running;
+
+/* ---- Where other programs want the cores, too ----
+ * A thread that waits for one without a core waits for as long as the system lets others run,
+ * thousands of times what a meeting should take.  A call that would have been quicker alone is
+ * therefore followed by some that are, for as long as it lost, and twice as long each time that it
+ * happens again. */
+#define CGRU_MOST_CAUTION 32.0
+/* Cycles to wake other threads, and wait for the last of them; tests set it to 0 to see them at
+ * work, at whatever cost. */
+static double cgru_launch_cost = 20000.0;
+static double cgru_alone_until;  /* seconds; guarded by cgru_pool_lock, as is the next */
+static double cgru_caution = 1;
+static _Thread_local double cgru_waited; /* seconds, in this call */
+
+static double cgru_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Waits until `count` has risen (direction 1) or fallen (-1) to `target`. */
+static inline void cgru_await(atomic_int *count, int target, int direction)
+{
+#define CGRU_REACHED \
+    (direction * (atomic_load_explicit(count, memory_order_acquire) - target) >= 0)
+    for (int i = 0; i < CGRU_SHORT; ++i) {
+        if (CGRU_REACHED)
+            return;
+        cgru_pause();
+    }
+    const double start = cgru_seconds();
+    for (int i = 0; !CGRU_REACHED; ++i)
+        if (i < CGRU_SPINS)
+            cgru_pause();
+        else
+            sched_yield();
+    cgru_waited += cgru_seconds() - start;
+#undef CGRU_REACHED
+}
+
+/* Learns from a call that took so long, of which its first thread waited cgru_waited. */
+static void cgru_learn(double start, int threads)
+{
+    const double now = cgru_seconds(), took = now - start;
+    const double lost = took - threads * (took - cgru_waited);
+    if (lost < took / 4 || cgru_launch_cost == 0) { /* less may be uneven parts */
+        cgru_caution = 1;
+        return;
+    }
+    cgru_alone_until = now + cgru_caution * lost;
+    if (cgru_caution < CGRU_MOST_CAUTION)
+        cgru_caution *= 2;
+}
 
 static void *cgru_work(void *self)
 {
@@ -131,7 +187,7 @@ static int cgru_gather_threads(int wanted)
         wanted = cgru_thread_limit;
     if (wanted <= 1 || pthread_mutex_trylock(&cgru_pool_lock) != 0)
         return 1;
-    wanted = cgru_start_threads(wanted);
+    wanted = cgru_alone_until > 0 && cgru_seconds() < cgru_alone_until ? 1 : cgru_start_threads(wanted);
     if (wanted == 1)
         pthread_mutex_unlock(&cgru_pool_lock);
     return wanted;
@@ -141,7 +197,9 @@ static int cgru_gather_threads(int wanted)
 static void cgru_share_work(int gathered, int threads, cgru_task task, void *argument)
 {
     const __auto_type mode = cgru_flush_subnormals();
+    const double start = threads > 1 ? cgru_seconds() : 0;
     if (threads > 1) {
+        cgru_waited = 0;
         cgru_current_task = task;
         cgru_current_argument = argument;
         cgru_team = threads;
@@ -155,11 +213,10 @@ static void cgru_share_work(int gathered, int threads, cgru_task task, void *arg
         pthread_mutex_unlock(&worker->lock);
     }
     task(argument, 0, threads);
-    for (int i = 0; threads > 1 && atomic_load_explicit(&cgru_running, memory_order_acquire) > 0; ++i)
-        if (i < CGRU_SPINS)
-            cgru_pause();
-        else
-            sched_yield();
+    if (threads > 1) {
+        cgru_await(&cgru_running, 0, -1);
+        cgru_learn(start, threads);
+    }
     if (gathered > 1)
         pthread_mutex_unlock(&cgru_pool_lock);
     cgru_restore_mode(mode);
@@ -176,11 +233,7 @@ static inline void cgru_meet(atomic_int *count, int members, int round)
     if (members == 1)
         return;
     atomic_fetch_add_explicit(count, 1, memory_order_acq_rel);
-    for (int i = 0; atomic_load_explicit(count, memory_order_acquire) < members * round; ++i)
-        if (i < CGRU_SPINS)
-            cgru_pause();
-        else
-            sched_yield(); /* another program has the partner's core */
+    cgru_await(count, members * round, 1);
 }
 
 /* Part `part` of `parts` of `count` items, in multiples of `unit` where they are many. */

@@ -139,6 +139,7 @@ class Layer(Configurable):
     ) -> None:
         if unknown:
             raise ValueError(f"{type(self).__name__}: unknown arguments {sorted(unknown)}")
+        _room.claim_parts(_room.PER_LAYER)
         if name is None:
             kind = _checks.snake_case(type(self).__name__)
             number = next(_counters[kind])
@@ -204,7 +205,8 @@ class Layer(Configurable):
         Variable
         """
         _room.claim(math.prod(shape))
-        value = initializers.get(initializer)(tuple(shape), self._dtype)
+        draw = np.zeros if _room.weights_follow() else initializers.get(initializer)
+        value = draw(tuple(shape), self._dtype)
         variable = Variable(value, name, trainable, path=f"{self.name}/{name}")
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
@@ -327,7 +329,7 @@ class Layer(Configurable):
 
     @property
     def output(self) -> Any:
-        """What that call returned: of use for a model that ends at this layer.
+        """What that call returned, of use for a model that ends at this layer.
 
         Examples
         --------

@@ -187,12 +187,11 @@ class Graph(Layer):
         They are not for what is frozen, with nothing before it that trains.
         """
         if self._plans_version != structure.version:
-            self._plans_version = structure.version
             self._plans.clear()
+            self._plans_version = structure.version
         plan = self._plans.get((needs_input_grad, training))
         if plan is None:
-            needs = [needs_input_grad] * self.count
-            plan = self._plans[needs_input_grad, training] = []
+            needs, plan = [needs_input_grad] * self.count, []
             for step in self.steps:
                 before = training and any(needs[place] for place in step.reads)
                 needed = training and (before or bool(step.layer.trainable_weights))
@@ -200,6 +199,8 @@ class Graph(Layer):
                     needs[place] = needed
                 place_in, place_out = step.reads[0], step.writes[0]
                 plan.append((step.layer, before, needed, step, step.is_plain, place_in, place_out))
+            # Only now that it is complete: another thread may predict at the same time.
+            self._plans[needs_input_grad, training] = plan
         return plan
 
     def heedless_layer(self, shape: Any) -> Layer | None:

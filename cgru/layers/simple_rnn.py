@@ -30,7 +30,7 @@ class SimpleRNN(Recurrent):
     kernel_regularizer, recurrent_regularizer, bias_regularizer : str or Regularizer, optional
         Penalties on the weights, added to the loss.
     activity_regularizer : str or Regularizer, optional
-        Penalty on the outputs.
+        Penalty on the outputs (which Keras takes, and leaves out).
     kernel_constraint, recurrent_constraint, bias_constraint : str or Constraint, optional
         Applied to the weights after each step of the optimizer.
     dropout : float

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cgru import _checks, config
+from cgru import _checks, _room, config
 
 Shape = tuple[int | None, ...]
 
@@ -77,6 +77,7 @@ def is_symbolic(value: Any) -> bool:
 
 def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: Any = None) -> Any:
     """Note the call of a layer on symbolic tensors; return its output, or a tuple of them."""
+    _room.claim_parts(1)
     several = layer.takes_several
     tensors = list(x) if isinstance(x, (list, tuple)) else [x]
     if not several and len(tensors) != 1:
@@ -97,10 +98,10 @@ def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: 
     shapes = list(result) if is_several(result) else [result]
     read = (*tensors, *states, *masks)
     call = Call(next(_order), layer, read, len(states), training, [], bool(masks))
-    layer._calls = (*layer._calls, call)
     for place, output_shape in enumerate(shapes):
         name = layer.name if len(shapes) == 1 else f"{layer.name}_{place}"
         call.outputs.append(SymbolicTensor(tuple(output_shape), layer._dtype, name, call))
+    layer._calls = (*layer._calls, call)
     return tuple(call.outputs) if is_several(result) else call.outputs[0]
 
 

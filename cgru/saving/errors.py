@@ -7,8 +7,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 
 class LoadError(ValueError):
     """A file is damaged, or not what it should be; nothing of it was loaded.
@@ -88,9 +86,7 @@ class Problems:
         self.unexpected: list[str] = []
         self.different: list[str] = []
 
-    def compare(
-        self, own: Mapping[str, Any], stored: Mapping[str, np.ndarray], prefix: str
-    ) -> None:
+    def compare(self, own: Mapping[str, Any], stored: Mapping[str, Any], prefix: str) -> None:
         """Note differences; names get the prefix."""
         self.missing += [prefix + name for name in own if name not in stored]
         self.unexpected += [prefix + name for name in stored if name not in own]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from cgru import _room
 from cgru.saving.errors import LoadError, refusing
 
 FORMAT_VERSION = 1
+DESCRIPTIONS = {"model", "compile"}  # notes of which objects are made
 
 
 class Contents:
@@ -72,6 +75,7 @@ def write_whole(filepath: Any, data: bytes, overwrite: bool = True) -> None:
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as stream:
+            _lock(stream)  # as long as this process writes
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -87,6 +91,26 @@ def write_whole(filepath: Any, data: bytes, overwrite: bool = True) -> None:
         os.fsync(directory)  # the name, too
     finally:
         os.close(directory)
+
+
+def remove_unfinished(pattern: str) -> None:
+    """Remove what processes that were killed had not finished writing.
+
+    Parameters
+    ----------
+    pattern : str
+        Of the paths of the files that they wrote, for `glob`.
+    """
+    for path in glob.glob(f"{pattern}.{'[0-9a-f]' * 8}.tmp"):
+        with contextlib.suppress(OSError), open(path, "rb") as stream:
+            _lock(stream)  # an OSError if another process is writing it now
+            os.unlink(path)
+
+
+def _lock(stream: BinaryIO) -> None:
+    import fcntl
+
+    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def begins(filepath: Any, signature: bytes) -> bool:
@@ -124,6 +148,8 @@ def read(filepath: Any) -> Contents:
             for name in file.keys():  # noqa: SIM118  # it has no iterator
                 contents.arrays[name] = file.get_tensor(name)
         if metadata.pop("format", None) == "cgru":
+            for key in DESCRIPTIONS & metadata.keys():
+                _room.check_text(metadata[key])
             contents.notes = {key: _parsed(text) for key, text in metadata.items()}
     version = contents.notes.get("format_version")
     if version != FORMAT_VERSION:

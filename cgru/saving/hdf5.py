@@ -7,9 +7,10 @@ Each layer has the group ``vars`` for its weights, ``"0"``, ``"1"``...; a model 
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +32,7 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adadelta": (("square", "step_square"),),
     "Lion": (("m",),),
 }
-MAX_OBJECTS, MAX_DEPTH = 10_000, 50
+MAX_OBJECTS, MAX_DEPTH = 5_000, 50
 
 
 def class_name(layer: Any) -> str:
@@ -150,6 +151,19 @@ def write(arrays: Mapping[str, Any]) -> bytes:
     return stream.getvalue()
 
 
+class Stored(NamedTuple):
+    """An array in a file, of which the values are not read yet."""
+
+    dataset: Any  # h5py's identifier of it
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        """The number of its values."""
+        return math.prod(self.shape)
+
+
 class Tree:
     """The arrays of an HDF5 file, of which the values are read when they are wanted.
 
@@ -162,31 +176,33 @@ class Tree:
 
     Attributes
     ----------
-    arrays : dict
-        h5py's datasets by their places.
+    arrays : dict of Stored
+        By their places.
 
     Raises
     ------
     LoadError
-        If it is damaged, or holds anything but arrays of numbers within the file itself.
+        If it is damaged, or holds anything but arrays of numbers.
     """
 
     def __init__(self, content: bytes | None, path: Any) -> None:
         self.path = path
         library = h5py()
-        self.arrays: dict[str, Any] = {}
+        self.arrays: dict[str, Stored] = {}
         self._objects = 0
         try:
             opened = path if content is None else library.h5f.open_file_image(content)
             self._file = library.File(opened, "r")
-            self._walk(self._file, "", 0)
-            size = sum(array.nbytes for array in self.arrays.values())
+            self._walk(self._file["/"].id, "", 0)
+            size = sum(array.size * array.dtype.itemsize for array in self.arrays.values())
         except LoadError:
             raise
         except Exception as error:
             raise LoadError(f"filepath: {path} holds no HDF5, or is damaged: {error}") from error
         if size > (os.path.getsize(path) if content is None else len(content)):
             raise LoadError(f"filepath: {path}: its arrays are larger than the file")
+
+    # Through the lower half of h5py, which takes a third of the time: there may be many objects.
 
     def _walk(self, group: Any, place: str, depth: int) -> None:
         library = h5py()
@@ -196,30 +212,32 @@ class Tree:
             self._objects += 1
             if self._objects > MAX_OBJECTS:
                 raise LoadError(f"filepath: {self.path} holds too many arrays")
-            where = f"{place}{name}"
-            if not isinstance(group.get(name, getlink=True), library.HardLink):
+            where = f"{place}{name.decode()}"
+            if group.links.get_info(name).type != library.h5l.TYPE_HARD:
                 raise LoadError(f"filepath: {self.path}: {where} is a link, which is not followed")
-            found = group[name]
-            if isinstance(found, library.Group):
+            found = library.h5o.open(group, name)
+            if isinstance(found, library.h5g.GroupID):
                 self._walk(found, f"{where}/", depth + 1)
             else:
-                self._check(where, found)
-                self.arrays[where] = found
+                self.arrays[where] = self._array(where, found)
 
-    def _check(self, where: str, found: Any) -> None:
-        if not isinstance(found, h5py().Dataset) or found.dtype.kind not in "fiu":
+    def _array(self, where: str, found: Any) -> Stored:
+        library = h5py()
+        if not isinstance(found, library.h5d.DatasetID) or found.dtype.kind not in "fiu":
             raise LoadError(f"filepath: {self.path}: {where} is no array of numbers")
-        if found.is_virtual or found.external or found.id.get_create_plist().get_nfilters():
-            raise LoadError(
-                f"filepath: {self.path}: {where} is compressed, or lies in another file"
-            )
+        return Stored(found, found.shape, found.dtype)
 
     def read(self, place: str) -> np.ndarray:
-        """The values of an array, which must be finite."""
+        """The values of an array, which must be in the file itself as they are, and finite."""
+        library, dataset = h5py(), self.arrays[place].dataset
         try:
-            values = np.asarray(self.arrays[place][()])
+            options = dataset.get_create_plist()
+            elsewhere = options.get_layout() == library.h5d.VIRTUAL or options.get_external_count()
+            if elsewhere or options.get_nfilters():
+                raise ValueError("it is compressed, or lies in another file")
+            values = np.asarray(library.Dataset(dataset)[()])
         except Exception as error:
-            raise LoadError(f"filepath: {self.path}: {place} is damaged: {error}") from error
+            raise LoadError(f"filepath: {self.path}: {place} cannot be read: {error}") from error
         if not np.isfinite(values).all():
             raise LoadError(f"filepath: {self.path}: {place} holds values that are not finite")
         return values

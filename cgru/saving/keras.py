@@ -22,7 +22,6 @@ from cgru.saving.keras_import import Importer
 
 CONFIG, WEIGHTS, METADATA = "config.json", "model.weights.h5", "metadata.json"
 KERAS_VERSION = "3.8.0"  # the first that reads all that is written here
-MAX_CONFIG = 4 << 20
 SETTINGS = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
 UNUSED = ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss")
 
@@ -90,7 +89,7 @@ def load_model(
     tree = hdf5.Tree(content, path)
     held = sum(array.size for array in tree.arrays.values())
     importer = Importer(path, custom_objects, sequential, functional)
-    with refusing(f"filepath: {path} describes no model"), _room.at_most(held):
+    with refusing(f"filepath: {path} describes no model"), _room.at_most(held, len(tree.arrays)):
         described = json.loads(config)
         model = importer.make(described)
         if not isinstance(model, (sequential, functional)):
@@ -131,10 +130,10 @@ def _members(path: str) -> tuple[str, bytes]:
                 )
             weights = archive.getinfo(WEIGHTS)
             most = max(weights.compress_size * 4, 1 << 24)
-            if archive.getinfo(CONFIG).file_size > MAX_CONFIG or weights.file_size > most:
+            if archive.getinfo(CONFIG).file_size > _room.MAX_TEXT or weights.file_size > most:
                 raise LoadError(f"filepath: {path} unpacks to more than a model can have")
             config, content = (
-                _unpacked(archive, CONFIG, MAX_CONFIG),
+                _unpacked(archive, CONFIG, _room.MAX_TEXT),
                 _unpacked(archive, WEIGHTS, most),
             )
             return config.decode(), content

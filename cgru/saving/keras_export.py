@@ -11,7 +11,11 @@ from cgru.saving.keras_order import Function, Node, in_order, trace
 
 # What Keras has not: classes, and arguments by class, which say nothing to it.
 NOT_IN_KERAS = ("FittingAccuracy", "Quantile")
-DROPPED = {"GRU": ("implementation",), "SpatialDropout1D": ("noise_shape", "trainable")}
+DROPPED = {
+    **dict.fromkeys(("GRU", "LSTM", "SimpleRNN"), ("implementation",)),
+    "SpatialDropout1D": ("noise_shape", "trainable", "activity_regularizer"),
+}
+NO_ACTIVITY_REGULARIZER = ("SimpleRNN", "SpatialDropout1D")
 
 
 def export(value: Any) -> Any:
@@ -35,8 +39,8 @@ def export(value: Any) -> Any:
         for key, item in serialized["config"].items()
         if key not in DROPPED.get(name, ())
     }
-    if name == "SpatialDropout1D" and config.pop("activity_regularizer") is not None:
-        raise TypeError("filepath: the SpatialDropout1D of Keras has no activity_regularizer")
+    if name in NO_ACTIVITY_REGULARIZER and serialized["config"]["activity_regularizer"] is not None:
+        raise TypeError(f"filepath: the {name} of Keras heeds no activity_regularizer")
     return _entry(serialized["module"].replace("cgru", "keras", 1), name, config)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cgru import _configs, layers
+from cgru import _configs, _room, layers
 from cgru.layers.base import Layer
 from cgru.layers.symbolic import SymbolicTensor
 from cgru.saving.errors import LoadError
@@ -37,8 +37,7 @@ MEANINGLESS = ("renorm_clipping", "renorm_momentum")
 # Arguments that say how much memory a metric takes.
 MOST = {"num_thresholds": 100_000, "num_classes": 10_000}
 MODELS = ("Functional", "Model")
-# More would take long to put together.
-MAX_LAYERS, MAX_LOOKS = 1000, 100_000
+MAX_LOOKS = 20_000  # more would take long
 NAMESPACES = ("keras", "keras.src", *(f"keras.{module}" for module in _configs.MODULES))
 
 
@@ -67,7 +66,6 @@ class Importer:
         self.custom_objects = custom_objects
         self.sequential, self.functional = sequential, functional
         self.order: dict[Layer, list[Layer]] = {}
-        self._layers = 0  # in all models so far
 
     def error(self, text: str) -> LoadError:
         """What is raised for something in the file."""
@@ -89,11 +87,12 @@ class Importer:
         if not isinstance(name, str) or not isinstance(config, Mapping) or name == "Lambda":
             raise self.error(f"names {module}.{name}, code or nothing that can be loaded")
         cls = self._class(module, name, value.get("registered_name"))
-        if cls is self.functional:
-            return self._functional(config)
-        if cls is self.sequential:
-            return self._sequential(config)
-        return cls.from_config({k: self.make(v) for k, v in self._known(cls, config).items()})
+        with _room.one_part():
+            if cls is self.functional:
+                return self._functional(config)
+            if cls is self.sequential:
+                return self._sequential(config)
+            return cls.from_config({k: self.make(v) for k, v in self._known(cls, config).items()})
 
     def _dtype(self, name: str, config: Any) -> str:
         dtype = config.get("name") if isinstance(config, Mapping) else None
@@ -147,13 +146,7 @@ class Importer:
 
     # ---- Models ----
 
-    def _count(self, entries: Any) -> None:
-        self._layers += len(entries)
-        if self._layers > MAX_LAYERS:
-            raise self.error(f"has more than {MAX_LAYERS} layers")
-
     def _sequential(self, config: Mapping[str, Any]) -> Any:
-        self._count(config["layers"])
         self.make(config.get("dtype"))
         made = [self.make(layer) for layer in config["layers"]]
         model = self.sequential(made, config.get("trainable", True), config.get("name"))
@@ -163,7 +156,6 @@ class Importer:
         return model
 
     def _functional(self, config: Mapping[str, Any]) -> Any:
-        self._count(config["layers"])
         graph = _Graph(self, config)
         inputs, outputs = (
             graph.structure(config[key]) for key in ("input_layers", "output_layers")
@@ -184,6 +176,7 @@ class _Graph:
         self.layers: dict[str, Layer] = {}
         self.tensors: dict[tuple[str, int], Any] = {}
         self.masked: set[int] = set()  # tensors that have a mask
+        self.looks = 0  # at calls and tensors, so far
         # The functions that compute masks, with what they read.
         self.functions: dict[str, list[Any]] = {}
         waiting: dict[str, list[Any]] = {}
@@ -204,11 +197,8 @@ class _Graph:
         self._call_all(waiting)
 
     def _call_all(self, waiting: dict[str, list[Any]]) -> None:
-        looks = 0
         while waiting:
-            looks += len(waiting)
-            if looks > MAX_LOOKS:
-                raise self.importer.error("has calls in too great a disorder")
+            self._look(len(waiting))
             before = sum(map(len, waiting.values()))
             for name, nodes in list(waiting.items()):
                 while nodes and self._ready(nodes[0][1]):
@@ -218,6 +208,11 @@ class _Graph:
                     del waiting[name]
             if waiting and sum(map(len, waiting.values())) == before:
                 raise self.importer.error(f"has calls that wait for each other: {sorted(waiting)}")
+
+    def _look(self, count: int) -> None:
+        self.looks += count
+        if self.looks > MAX_LOOKS:
+            raise self.importer.error("has calls in too great a disorder, or too many")
 
     def _ready(self, node: Any) -> bool:
         read = [node["args"], node["kwargs"].get("initial_state"), node["kwargs"].get("mask")]
@@ -286,6 +281,7 @@ class _Graph:
             tensor = missing.pop()
             if id(tensor) not in found:
                 found.add(id(tensor))
+                self._look(1)
                 missing += tensor.call.inputs if tensor.call else ()
         return found
 

@@ -111,7 +111,8 @@ def load_model(
     if "model" not in contents.notes:
         raise LoadError(f"filepath: {filepath} holds no model; for weights, use load_weights")
     held = sum(array.size for array in contents.arrays.values())
-    with refusing(f"filepath: {filepath} describes no model"), _room.at_most(held):
+    room = _room.at_most(held, len(contents.arrays))
+    with refusing(f"filepath: {filepath} describes no model"), room:
         model = _configs.deserialize(contents.notes["model"], custom_objects)
         if not (isinstance(model, Layer) and hasattr(model, "compile")):
             raise LoadError(f"filepath: expected the configuration of a model, got {model!r}")

@@ -40,8 +40,11 @@ def restore_layers(contents: Contents, model: Any) -> None:
         If the notes are not those of such a model.
     """
     with refusing("filepath: what it holds of the training does not fit the model"):
-        layers = list(_layers(model))
-        for layer, saved in zip(layers, contents.notes["training"]["layers"], strict=True):
+        found = contents.notes["training"]["layers"]
+        pairs = list(zip(_layers(model), found, strict=True))
+        for layer, saved in pairs:
+            _check_layer_state(layer, saved, contents)
+        for layer, saved in pairs:
             _set_layer_state(layer, saved, contents)
 
 
@@ -94,14 +97,26 @@ def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
     }
 
 
-def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
-    generators = {k: v for k, v in vars(layer).items() if isinstance(v, np.random.Generator)}
-    if generators.keys() != saved["random"].keys():
+def _check_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
+    own = [name for name, value in vars(layer).items() if isinstance(value, np.random.Generator)]
+    if set(own) != saved["random"].keys():
         raise ValueError(
-            f"expected random numbers {list(generators)} of {layer.name}, got those of another "
-            "layer"
+            f"expected random numbers {own} of {layer.name}, got those of another layer"
         )
+    states = [contents.arrays[name] for name in saved["states"]]
+    if not states or not hasattr(layer, "_state"):
+        return
+    shape, dtype = (len(states[0]), layer.units), layer._dtype
+    fits = all((s.shape, s.dtype) == (shape, dtype) and np.isfinite(s).all() for s in states)
+    if len(states) != layer._states or not fits:
+        found = ", ".join(f"{state.shape} {state.dtype}" for state in states)
+        raise ValueError(
+            f"expected {layer._states} finite states {shape} {dtype} of {layer.name}, got {found}"
+        )
+
+
+def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
     for name, random in saved["random"].items():
-        generators[name].bit_generator.state = random
+        getattr(layer, name).bit_generator.state = random
     if hasattr(layer, "_state"):
         layer._state = [contents.arrays[name] for name in saved["states"]] or None

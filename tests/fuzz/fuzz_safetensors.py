@@ -31,6 +31,14 @@ def models():
         ]
     )
     yield cgru.Sequential([cgru.Input(batch_shape=(1, 2, 1)), layers.GRU(1, stateful=True)])
+    yield cgru.Sequential(
+        [
+            cgru.Input(batch_shape=(1, 2, 1)),
+            layers.Bidirectional(layers.SimpleRNN(1, return_sequences=True)),
+            layers.LSTM(2, stateful=True),
+            layers.Dense(1),
+        ]
+    )
 
 
 def seeds():
@@ -46,11 +54,12 @@ def seeds():
             )
             path = Path(folder, f"model{i}")
             checkpoint = cgru.callbacks.ModelCheckpoint(path)
-            if i == 1:
-                x, y = rng.integers(0, 4, (2, 3)), np.zeros((2, 2))
-                model.fit(x, y, callbacks=[checkpoint])
-            else:
+            if i == 0:
                 model.save(path)
+            else:
+                x = rng.integers(0, 4, (2, 3)) if i == 1 else rng.standard_normal((1, 2, 1))
+                y = np.zeros((len(x), *model.output_shape[1:]))
+                model.fit(x, y, len(x), callbacks=[checkpoint])
             found[path.name] = path.read_bytes()
     return found
 
