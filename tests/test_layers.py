@@ -95,20 +95,30 @@ def test_gru_gradients(rng, options, masked, initial):
     check_layer(layer, x, rng, mask=mask, initial_state=[state] if initial else None)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+KINDS = [(layers.GRU, options) for options in OPTIONS] + [
+    (kind, options)
+    for kind in (layers.LSTM, layers.SimpleRNN)
+    for options in OPTIONS
+    if "reset_after" not in options
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS, ids=str)
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("dropped", [False, True])
-def test_gru_in_numpy_equals_the_kernel(rng, options, masked, dropped):
+def test_recurrent_layers_in_numpy_equal_the_kernels(rng, kind, options, masked, dropped):
     x = rng.standard_normal((4, 6, 3))
+    count = 2 if kind is layers.LSTM else 1
     drop = 2.0 * rng.integers(0, 2, (4, 5))
     options = options | {"recurrent_dropout": 0.5 * dropped}
     context = {
         "training": True,
         "mask": rng.integers(0, 2, (4, 6)).astype(bool) if masked else None,
-        "initial_state": [rng.standard_normal((4, 5))],
+        "initial_state": [rng.standard_normal((4, 5)) for _ in range(count)],
     }
-    fast = layers.GRU(5, dtype="float64", bias_initializer="random_normal", **options)
-    slow = layers.GRU(5, own("tanh"), own("sigmoid"), dtype="float64", **options)
+    functions = [own("tanh")] if kind is layers.SimpleRNN else [own("tanh"), own("sigmoid")]
+    fast = kind(5, dtype="float64", bias_initializer="random_normal", **options)
+    slow = kind(5, *functions, dtype="float64", **options)
     fast._recurrent_drop = slow._recurrent_drop = lambda batch: drop
     fast_y, fast_backward = run(fast, x, **context)
     slow.ensure_built(x.shape)
@@ -116,10 +126,11 @@ def test_gru_in_numpy_equals_the_kernel(rng, options, masked, dropped):
     slow_y, slow_backward = run(slow, x, **context)
     dy = rng.standard_normal((4, 6, 5)) if fast.return_sequences else rng.standard_normal((4, 5))
     if fast.return_state:
-        dy = (dy, rng.standard_normal((4, 5)))
+        dy = (dy, *(rng.standard_normal((4, 5)) for _ in range(count)))
     else:
         fast_y, slow_y = (fast_y,), (slow_y,)
-    gradients = zip(fast_backward(dy), slow_backward(dy), strict=True)
+    (fast_dx, fast_dstart), (slow_dx, slow_dstart) = fast_backward(dy), slow_backward(dy)
+    gradients = [(fast_dx, slow_dx), *zip(fast_dstart, slow_dstart, strict=True)]
     weights = zip([w.grad for w in fast.weights], [w.grad for w in slow.weights], strict=True)
     for got, wanted in [*zip(fast_y, slow_y, strict=True), *gradients, *weights]:
         np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
@@ -190,8 +201,9 @@ def test_stateful_model(rng):
         model.predict(x, batch_size=3)
 
 
-def test_backward_twice_is_an_error(rng):
-    y, backward = run(layers.GRU(4), rng.standard_normal((2, 5, 3)).astype("f4"))
+@pytest.mark.parametrize("kind", [layers.GRU, layers.LSTM, layers.SimpleRNN])
+def test_backward_twice_is_an_error(rng, kind):
+    y, backward = run(kind(4), rng.standard_normal((2, 5, 3)).astype("f4"))
     backward(np.ones_like(y))
     with pytest.raises(RuntimeError, match="once for each forward pass"):
         backward(np.ones_like(y))

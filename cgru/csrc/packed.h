@@ -58,10 +58,15 @@ static INLINE ptrdiff_t CELL(column)(ptrdiff_t units, const int *order, ptrdiff_
     return order[v / SPAN] * units + j * WIDE + v % SPAN * LANES;
 }
 
-/* And how many of its units there are; none, or less, beyond the last one. */
+/* And how many units there are from one of a block on: of several vectors the last may have none. */
+static INLINE ptrdiff_t CELL(from)(ptrdiff_t units, ptrdiff_t unit)
+{
+    return SPAN > 1 && units < unit ? 0 : units - unit;
+}
+
 static INLINE ptrdiff_t CELL(left)(ptrdiff_t units, ptrdiff_t j, int v)
 {
-    return units - j * WIDE - v % SPAN * LANES;
+    return CELL(from)(units, j * WIDE + v % SPAN * LANES);
 }
 
 /* ---- Packing ---- */
@@ -249,18 +254,18 @@ static INLINE void CELL(finish_cells)(const cgru_sequence *job, const CELL(step)
     const ptrdiff_t H = job->units, block = job->gate_steps * job->batch * KEPT * LANES;
     VEC old[WAYS], new[WAYS], c[WAYS], new_c[WAYS];
     for (int w = 0; w < WAYS; ++w) {
-        const ptrdiff_t at = row[w] * H + unit[w];
-        old[w] = NAME(load_some)(step->h + at, H - unit[w]);
+        const ptrdiff_t at = row[w] * H + unit[w], left = CELL(from)(H, unit[w]);
+        old[w] = NAME(load_some)(step->h + at, left);
         if (STATES == 2)
-            c[w] = NAME(load_some)(step->c + at, H - unit[w]);
+            c[w] = NAME(load_some)(step->c + at, left);
     }
     CELL(cell)(WAYS, gates, old, c, new, new_c);
     for (int w = 0; w < WAYS; ++w) {
         const int masked = step->mask && !step->mask[row[w] * job->mask_row];
-        const ptrdiff_t at = row[w] * H + unit[w];
-        NAME(store_some)(step->next + at, masked ? old[w] : new[w], H - unit[w]);
+        const ptrdiff_t at = row[w] * H + unit[w], left = CELL(from)(H, unit[w]);
+        NAME(store_some)(step->next + at, masked ? old[w] : new[w], left);
         if (STATES == 2)
-            NAME(store_some)(step->next_c + at, masked ? c[w] : new_c[w], H - unit[w]);
+            NAME(store_some)(step->next_c + at, masked ? c[w] : new_c[w], left);
         if (GATES > 1 && job->keep && !masked) {
             REAL *to = step->gates + unit[w] / WIDE * block + row[w] * KEPT * LANES;
             for (int v = 0; v < KEPT; v += SPAN)
@@ -268,7 +273,7 @@ static INLINE void CELL(finish_cells)(const cgru_sequence *job, const CELL(step)
         }
     }
     for (int w = 0; job->drop && w < WAYS; ++w) {
-        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+        const ptrdiff_t at = row[w] * H + unit[w], left = CELL(from)(H, unit[w]);
         NAME(store_some)(step->next_read + at,
                          NAME(load_some)(step->next + at, left) *
                              NAME(load_some)((const REAL *)job->drop + at, left), left);
@@ -299,6 +304,41 @@ static INLINE void CELL(finish_tile)(const cgru_sequence *job, const CELL(step) 
     }
 }
 
+/* The sums of the part of a block that begins at vector `first`, for rows x of inputs and h of old
+ * states.  (A loop over the parts costs the compiler a register.) */
+static INLINE void CELL(whole_sums)(const int rows, const int first, VEC (*all)[KEPT],
+                                    const REAL *const *x, ptrdiff_t inputs, const REAL *W,
+                                    const REAL *const *h, ptrdiff_t inner, const REAL *U,
+                                    ptrdiff_t units, const REAL *bias)
+{
+    VEC projected[ROWS * PART], sums[ROWS * PART];
+    UNROLL
+    for (int i = 0; i < rows; ++i)
+        UNROLL
+        for (int v = 0; v < PART; ++v)
+            projected[i * PART + v] = NAME(load)(bias + (first + v) * LANES);
+    NAME(accumulate)(rows, 1, PART, projected, x, 0, 1, W + first * inputs * LANES, PART * LANES, 0,
+                     inputs);
+    UNROLL
+    for (int i = 0; i < rows; ++i) {
+        UNROLL
+        for (int v = 0; v < SHIFT; ++v)
+            all[i][v] = projected[i * PART + v];
+        UNROLL
+        for (int v = 0; v < PART; ++v)
+            sums[i * PART + v] = SHIFT + v < PART
+                                     ? projected[i * PART + SHIFT + v]
+                                     : NAME(load)(bias + (SHIFT + first + v) * LANES);
+    }
+    NAME(accumulate)(rows, 1, PART, sums, h, 0, 1, U + first * units * LANES, PART * LANES, 0,
+                     inner);
+    UNROLL
+    for (int i = 0; i < rows; ++i)
+        UNROLL
+        for (int v = 0; v < PART; ++v)
+            all[i][SHIFT + first + v] = sums[i * PART + v];
+}
+
 /* A step of `count` sequences from `b` on, up to `rows`, in block j, from the inputs to the new
  * states without leaving the registers: where a block's weights stay in the L1 cache. */
 static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
@@ -320,35 +360,9 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
             unit[i * SPAN + s] = j * WIDE + s * LANES;
         }
     }
-    UNROLL
-    for (int first = 0; first < COLUMNS; first += PART) {
-        VEC inputs[ROWS * PART], sums[ROWS * PART];
-        UNROLL
-        for (int i = 0; i < rows; ++i)
-            UNROLL
-            for (int v = 0; v < PART; ++v)
-                inputs[i * PART + v] = NAME(load)(bias + (first + v) * LANES);
-        NAME(accumulate)(rows, 1, PART, inputs, x, 0, 1, W + first * job->inputs * LANES,
-                         PART * LANES, 0, job->inputs);
-        UNROLL
-        for (int i = 0; i < rows; ++i) {
-            UNROLL
-            for (int v = 0; v < PART; ++v)
-                all[i][first + v] = inputs[i * PART + v];
-            UNROLL
-            for (int v = 0; v < PART; ++v)
-                sums[i * PART + v] = SHIFT + v < PART
-                                         ? inputs[i * PART + SHIFT + v]
-                                         : NAME(load)(bias + (SHIFT + first + v) * LANES);
-        }
-        NAME(accumulate)(rows, 1, PART, sums, h, 0, 1, U + first * job->units * LANES,
-                         PART * LANES, 0, inner);
-        UNROLL
-        for (int i = 0; i < rows; ++i)
-            UNROLL
-            for (int v = 0; v < PART; ++v)
-                all[i][SHIFT + first + v] = sums[i * PART + v];
-    }
+    CELL(whole_sums)(rows, 0, all, x, job->inputs, W, h, inner, U, job->units, bias);
+    if (PARTS == 2)
+        CELL(whole_sums)(rows, PART, all, x, job->inputs, W, h, inner, U, job->units, bias);
     UNROLL
     for (int first = 0; first < rows * SPAN; first += WAYS) {
         VEC gates[KEPT][WAYS];
@@ -447,7 +461,7 @@ static INLINE VEC CELL(state_grad)(const cgru_sequence *job, ptrdiff_t unit, ptr
     VEC d = NAME(load)((const REAL *)job->carry + at);
     if (job->drop)
         d += NAME(load)((const REAL *)job->dread + at) *
-             NAME(load_some)((const REAL *)job->drop + b * H + unit, H - unit);
+             NAME(load_some)((const REAL *)job->drop + b * H + unit, CELL(from)(H, unit));
     return d;
 }
 
@@ -466,7 +480,7 @@ static INLINE void CELL(finish_step_grad)(const cgru_sequence *job, const CELL(b
     const ptrdiff_t H = job->units;
     for (ptrdiff_t i = b; i < b + rows; ++i, g += KEPT * LANES)
         for (int place = 0; place < SPAN; ++place) {
-            const ptrdiff_t unit = j * WIDE + place * LANES, count = H - unit;
+            const ptrdiff_t unit = j * WIDE + place * LANES, count = CELL(from)(H, unit);
             const ptrdiff_t at = i * H + unit, carried = i * job->carry_row + unit;
             VEC d = CELL(state_grad)(job, unit, i), dc = {0}, c = {0}, new_c = {0};
             VEC gates[KEPT] = {{0}};
@@ -507,10 +521,10 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
     REAL *dh = job->dh, *dc = job->dc;
     for (ptrdiff_t b = mine.top; b < mine.bottom; ++b)
         for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES; unit += LANES) {
-            const ptrdiff_t at = b * job->carry_row + unit;
-            NAME(store)(carry + at, NAME(load_some)(dh + b * H + unit, H - unit));
+            const ptrdiff_t at = b * job->carry_row + unit, left = H < unit ? 0 : H - unit;
+            NAME(store)(carry + at, NAME(load_some)(dh + b * H + unit, left));
             if (STATES == 2)
-                NAME(store)(carry_c + at, NAME(load_some)(dc + b * H + unit, H - unit));
+                NAME(store)(carry_c + at, NAME(load_some)(dc + b * H + unit, left));
             if (job->drop)
                 NAME(store)(dread + at, SPLAT(0)); /* after the last step comes no product */
         }
@@ -560,7 +574,8 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
         CELL(meet)(&mine);
     }
     for (ptrdiff_t b = mine.top; job->start_grad && b < mine.bottom; ++b)
-        for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES; unit += LANES) {
+        for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES && unit < H;
+             unit += LANES) {
             NAME(store_some)(dh + b * H + unit, CELL(state_grad)(job, unit, b), H - unit);
             if (STATES == 2)
                 NAME(store_some)(dc + b * H + unit,

@@ -24,8 +24,7 @@ static INLINE VEC NAME(load_some)(const REAL *from, ptrdiff_t count)
     if (count >= LANES)
         return NAME(load)(from);
     VEC value = {0};
-    if (count > 0)
-        memcpy(&value, from, count * sizeof(REAL));
+    memcpy(&value, from, count * sizeof(REAL));
     return value;
 }
 
@@ -33,7 +32,7 @@ static INLINE void NAME(store_some)(REAL *to, VEC value, ptrdiff_t count)
 {
     if (count >= LANES)
         NAME(store)(to, value);
-    else if (count > 0)
+    else
         memcpy(to, &value, count * sizeof(REAL));
 }
 
