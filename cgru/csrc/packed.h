@@ -58,15 +58,25 @@ static INLINE ptrdiff_t CELL(column)(ptrdiff_t units, const int *order, ptrdiff_
     return order[v / SPAN] * units + j * WIDE + v % SPAN * LANES;
 }
 
-/* And how many units there are from one of a block on: of several vectors the last may have none. */
-static INLINE ptrdiff_t CELL(from)(ptrdiff_t units, ptrdiff_t unit)
-{
-    return SPAN > 1 && units < unit ? 0 : units - unit;
-}
-
+/* And how many of its units there are; none, or less, beyond the last one. */
 static INLINE ptrdiff_t CELL(left)(ptrdiff_t units, ptrdiff_t j, int v)
 {
-    return CELL(from)(units, j * WIDE + v % SPAN * LANES);
+    return units - j * WIDE - v % SPAN * LANES;
+}
+
+/* load_some and store_some of a vector of units, of which a block of several may have none. */
+static INLINE VEC CELL(load_units)(const REAL *from, ptrdiff_t count)
+{
+    if (SPAN > 1 && count < LANES && count <= 0)
+        return SPLAT(0);
+    return NAME(load_some)(from, count);
+}
+
+static INLINE void CELL(store_units)(REAL *to, VEC value, ptrdiff_t count)
+{
+    if (SPAN > 1 && count < LANES && count <= 0)
+        return;
+    NAME(store_some)(to, value, count);
 }
 
 /* ---- Packing ---- */
@@ -81,7 +91,7 @@ static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from,
             for (int v = 0; v < COLUMNS; ++v)
                 for (ptrdiff_t j = group; j < group + GROUP && j < last; ++j)
                     NAME(store)(to + (((j * PARTS + v / PART) * inner + k) * PART + v % PART) * LANES,
-                                NAME(load_some)(from + k * GATES * units +
+                                CELL(load_units)(from + k * GATES * units +
                                                     CELL(column)(units, order, j, v),
                                                 CELL(left)(units, j, v)));
 }
@@ -165,9 +175,9 @@ static void CELL(pack)(void *argument, int thread, int threads)
         VEC sums[KEPT] = {{0}};
         for (int v = 0; bias && v < COLUMNS; ++v) {
             const ptrdiff_t left = CELL(left)(H, j, v);
-            sums[v] += NAME(load_some)(bias + CELL(column)(H, CELL(input_order), j, v), left);
+            sums[v] += CELL(load_units)(bias + CELL(column)(H, CELL(input_order), j, v), left);
             if (BIAS_ROWS == 2)
-                sums[SHIFT + v] += NAME(load_some)(
+                sums[SHIFT + v] += CELL(load_units)(
                     bias + GATES * H + CELL(column)(H, CELL(state_order), j, v), left);
         }
         for (int v = 0; v < KEPT; ++v)
@@ -254,18 +264,18 @@ static INLINE void CELL(finish_cells)(const cgru_sequence *job, const CELL(step)
     const ptrdiff_t H = job->units, block = job->gate_steps * job->batch * KEPT * LANES;
     VEC old[WAYS], new[WAYS], c[WAYS], new_c[WAYS];
     for (int w = 0; w < WAYS; ++w) {
-        const ptrdiff_t at = row[w] * H + unit[w], left = CELL(from)(H, unit[w]);
-        old[w] = NAME(load_some)(step->h + at, left);
+        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+        old[w] = CELL(load_units)(step->h + at, left);
         if (STATES == 2)
-            c[w] = NAME(load_some)(step->c + at, left);
+            c[w] = CELL(load_units)(step->c + at, left);
     }
     CELL(cell)(WAYS, gates, old, c, new, new_c);
     for (int w = 0; w < WAYS; ++w) {
         const int masked = step->mask && !step->mask[row[w] * job->mask_row];
-        const ptrdiff_t at = row[w] * H + unit[w], left = CELL(from)(H, unit[w]);
-        NAME(store_some)(step->next + at, masked ? old[w] : new[w], left);
+        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+        CELL(store_units)(step->next + at, masked ? old[w] : new[w], left);
         if (STATES == 2)
-            NAME(store_some)(step->next_c + at, masked ? c[w] : new_c[w], left);
+            CELL(store_units)(step->next_c + at, masked ? c[w] : new_c[w], left);
         if (GATES > 1 && job->keep && !masked) {
             REAL *to = step->gates + unit[w] / WIDE * block + row[w] * KEPT * LANES;
             for (int v = 0; v < KEPT; v += SPAN)
@@ -273,10 +283,10 @@ static INLINE void CELL(finish_cells)(const cgru_sequence *job, const CELL(step)
         }
     }
     for (int w = 0; job->drop && w < WAYS; ++w) {
-        const ptrdiff_t at = row[w] * H + unit[w], left = CELL(from)(H, unit[w]);
-        NAME(store_some)(step->next_read + at,
-                         NAME(load_some)(step->next + at, left) *
-                             NAME(load_some)((const REAL *)job->drop + at, left), left);
+        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
+        CELL(store_units)(step->next_read + at,
+                         CELL(load_units)(step->next + at, left) *
+                             CELL(load_units)((const REAL *)job->drop + at, left), left);
     }
 }
 
@@ -461,7 +471,7 @@ static INLINE VEC CELL(state_grad)(const cgru_sequence *job, ptrdiff_t unit, ptr
     VEC d = NAME(load)((const REAL *)job->carry + at);
     if (job->drop)
         d += NAME(load)((const REAL *)job->dread + at) *
-             NAME(load_some)((const REAL *)job->drop + b * H + unit, CELL(from)(H, unit));
+             CELL(load_units)((const REAL *)job->drop + b * H + unit, H - unit);
     return d;
 }
 
@@ -480,23 +490,23 @@ static INLINE void CELL(finish_step_grad)(const cgru_sequence *job, const CELL(b
     const ptrdiff_t H = job->units;
     for (ptrdiff_t i = b; i < b + rows; ++i, g += KEPT * LANES)
         for (int place = 0; place < SPAN; ++place) {
-            const ptrdiff_t unit = j * WIDE + place * LANES, count = CELL(from)(H, unit);
+            const ptrdiff_t unit = j * WIDE + place * LANES, count = H - unit;
             const ptrdiff_t at = i * H + unit, carried = i * job->carry_row + unit;
             VEC d = CELL(state_grad)(job, unit, i), dc = {0}, c = {0}, new_c = {0};
             VEC gates[KEPT] = {{0}};
             if (step->dy)
-                d += NAME(load_some)(step->dy + i * job->dy_row + unit, count);
+                d += CELL(load_units)(step->dy + i * job->dy_row + unit, count);
             if (STATES == 2)
                 dc = NAME(load)((const REAL *)job->carry_c + carried);
             if (!step->mask || step->mask[i * job->mask_row]) {
                 for (int v = 0; v < KEPT; v += SPAN)
                     gates[v] = NAME(load)(g + (v + place) * LANES);
                 if (STATES == 2) {
-                    c = NAME(load_some)(step->c + at, count);
-                    new_c = NAME(load_some)(step->new_c + at, count);
+                    c = CELL(load_units)(step->c + at, count);
+                    new_c = CELL(load_units)(step->new_c + at, count);
                 }
-                d = CELL(cell_grad)(gates, NAME(load_some)(step->h + at, count),
-                                    NAME(load_some)(step->new_h + at, count), c, new_c, d, &dc);
+                d = CELL(cell_grad)(gates, CELL(load_units)(step->h + at, count),
+                                    CELL(load_units)(step->new_h + at, count), c, new_c, d, &dc);
             }
             NAME(store)((REAL *)job->carry + carried, d);
             if (STATES == 2)
@@ -522,9 +532,9 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
     for (ptrdiff_t b = mine.top; b < mine.bottom; ++b)
         for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES; unit += LANES) {
             const ptrdiff_t at = b * job->carry_row + unit, left = H < unit ? 0 : H - unit;
-            NAME(store)(carry + at, NAME(load_some)(dh + b * H + unit, left));
+            NAME(store)(carry + at, CELL(load_units)(dh + b * H + unit, left));
             if (STATES == 2)
-                NAME(store)(carry_c + at, NAME(load_some)(dc + b * H + unit, left));
+                NAME(store)(carry_c + at, CELL(load_units)(dc + b * H + unit, left));
             if (job->drop)
                 NAME(store)(dread + at, SPLAT(0)); /* after the last step comes no product */
         }
@@ -576,9 +586,9 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
     for (ptrdiff_t b = mine.top; job->start_grad && b < mine.bottom; ++b)
         for (ptrdiff_t unit = 2 * mine.first * LANES; unit < 2 * mine.last * LANES && unit < H;
              unit += LANES) {
-            NAME(store_some)(dh + b * H + unit, CELL(state_grad)(job, unit, b), H - unit);
+            CELL(store_units)(dh + b * H + unit, CELL(state_grad)(job, unit, b), H - unit);
             if (STATES == 2)
-                NAME(store_some)(dc + b * H + unit,
+                CELL(store_units)(dc + b * H + unit,
                                  NAME(load)(carry_c + b * job->carry_row + unit), H - unit);
         }
 }
@@ -619,7 +629,8 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                              .b_step = KEPT * LANES,
                              .counts = H - j * WIDE < WIDE ? counts : NULL};
                 for (int v = 0; v < PART; ++v) {
-                    counts[v] = CELL(left)(H, j, first_vector + v);
+                    const ptrdiff_t left = CELL(left)(H, j, first_vector + v);
+                    counts[v] = left < 0 ? 0 : left;
                     tile.c_at[v] = CELL(column)(H, order, 0, first_vector + v);
                 }
                 for (ptrdiff_t c = 0; c < columns; c += ROWS) {
@@ -648,7 +659,7 @@ static void CELL(bias_grad)(const cgru_sequence *job, ptrdiff_t j)
             const int *order = state ? CELL(state_order) : CELL(input_order);
             const ptrdiff_t count = CELL(left)(H, j, v);
             REAL *to = (REAL *)job->dbias + state * GATES * H + CELL(column)(H, order, j, v);
-            NAME(store_some)(to, NAME(load_some)(to, count) + sum[v + state * SHIFT], count);
+            CELL(store_units)(to, CELL(load_units)(to, count) + sum[v + state * SHIFT], count);
         }
 }
 
