@@ -109,7 +109,7 @@ def test_predictions_follow_every_change_of_the_weights(rng):
     assert changed()
 
 
-@pytest.mark.parametrize("kind", ["stacked", "cells"])
+@pytest.mark.parametrize("kind", ["stacked", "LSTM", "simple RNN"])
 def test_predictions_from_many_threads_at_once(rng, kind, free_threads):
     cgru.set_num_threads(3)
     model, x = model_of(kind), data(rng, 64)
