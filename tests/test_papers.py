@@ -125,22 +125,24 @@ def test_the_table_says_what_is_missing_and_who_is_best(load):
     assert "here: GRU, LSTM; Bai et al. 2018: GRU, LSTM, SimpleRNN" in lines
 
 
-def test_a_command_that_was_killed_goes_on(tmp_path):
+def test_a_command_that_was_killed_goes_on(load, tmp_path):
+    music = load("music").Music("stand-in")
+    settings = music.settings_of("GRU", quick=True)
+    kept = load("results").Results(tmp_path)
+    kept.put("music-stand-in-GRU-1", music.run("GRU", 1, settings))
+    kept.put("time-music-stand-in-GRU", {"settings": settings, "cgru": 0.001, "ratio": 2.0})
+    before = kept.path("music-stand-in-GRU-1").read_text()
+
     command = [sys.executable, PAPERS / "run.py", "--quick", "--results", tmp_path]
     command += ["--output", tmp_path, "--task", "music-stand-in", "--music", tmp_path]
-    command += ["--cell", "GRU", "--jobs", "1"]
-
-    def run(seeds):
-        more = ["--seeds", str(seeds)]
-        return subprocess.run([*command, *more], check=True, capture_output=True, text=True).stderr
-
-    assert run(1).startswith("2 to do, 0 kept")  # the time of a step is the other
-    kept = tmp_path / "music-stand-in-GRU-1.json"
-    before = kept.read_text()
-    assert run(2).startswith("1 to do, 2 kept")
-    assert kept.read_text() == before
+    command += ["--cell", "GRU", "--jobs", "1", "--seeds", "2"]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert run.stderr.startswith("1 to do, 2 kept")
+    assert kept.path("music-stand-in-GRU-1").read_text() == before
     found = json.loads((tmp_path / "papers" / "results.json").read_text())
     assert found["music-stand-in-GRU-1"] == json.loads(before)
+    first, second = (found[f"music-stand-in-GRU-{seed}"]["test"] for seed in (1, 2))
+    assert first != second
     text = (tmp_path / "papers.md").read_text()
     assert "random music" in text
     assert "missing" in text

@@ -36,7 +36,7 @@ class Copying(Generated):
             "clip": 1.0,
             "batch": 32,
             "steps_per_epoch": 100,
-            "epochs": 20,
+            "epochs": 10,
             "held_out": 500,
         }
         self.quick = {"steps_per_epoch": 2, "epochs": 2, "held_out": 20}

@@ -80,11 +80,7 @@ class Music(Task):
     sequences = True
     loss = cgru.losses.BinaryCrossentropy(from_logits=True)  # the mean over the keys
     loss_weight = float(KEYS)
-    grid = tuple(
-        {"learning_rate": rate, "dropout": dropout}
-        for rate in (0.002, 0.005)
-        for dropout in (0.2, 0.5)
-    )
+    grid = tuple({"dropout": dropout} for dropout in (0.25, 0.5))
 
     def __init__(self, title, path=None):
         self.title, self.path = title, path

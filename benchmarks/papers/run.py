@@ -86,7 +86,7 @@ class Work:
         context = multiprocessing.get_context("spawn")
         told = context.Queue()
         pool = concurrent.futures.ProcessPoolExecutor(jobs, context, start_worker, (told,))
-        total = sum(epochs for _, epochs, _, _ in self.calls)
+        total = sum(epochs for _, epochs, *_ in self.calls)
         with pool, tqdm(total=total, unit="epoch") as bar:
             waiting = {pool.submit(*call[2:]): call[0] for call in self.calls}
             try:
