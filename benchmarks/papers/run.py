@@ -99,7 +99,7 @@ class Work:
         while waiting:
             done, _ = concurrent.futures.wait(waiting, 0.2, concurrent.futures.FIRST_COMPLETED)
             while not told.empty():
-                told.get()
+                bar.set_postfix_str(f"validation loss {told.get():.4g}", refresh=False)
                 bar.update()
             for future in done:
                 name, result = waiting.pop(future), future.result()

@@ -92,13 +92,13 @@ class Task:
         model.compile(adam, self.loss, loss_weights=self.loss_weight)
         return model
 
-    def run(self, cell, seed, settings, tell=lambda epoch: None, test=True):
+    def run(self, cell, seed, settings, tell=lambda loss: None, test=True):
         """Train one model; a dictionary of what was found, to be kept as JSON."""
         fit = self.fit_arguments(settings, seed)
         steps = fit["epochs"] * fit["steps_per_epoch"]
         model = self.build(cell, settings, seed, steps)
         best = cgru.callbacks.EarlyStopping(patience=fit["epochs"], restore_best_weights=True)
-        told = cgru.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: tell(epoch))
+        told = cgru.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: tell(logs["val_loss"]))
         wall, cpu = time.perf_counter(), time.process_time()
         history = model.fit(**fit, verbose=0, callbacks=[best, told]).history
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
