@@ -32,7 +32,13 @@ PUBLISHED = {
 
 SETTINGS = {
     "JSB Chorales": {"parameters": 192000, "batch": 8, "epochs": 100},
-    "Nottingham": {"parameters": 192000, "batch": 8, "epochs": 40},
+    "Nottingham": {
+        "parameters": 380000,
+        "batch": 4,
+        "epochs": 40,
+        "learning_rate": 0.005,
+        "dropout": 0.2,
+    },
     "stand-in": {"parameters": 20000, "batch": 8, "epochs": 20},
 }
 

@@ -15,10 +15,11 @@ HEAD = """\
 # The papers' tables
 
 The experiments with which recurrent cells are compared in the literature, done with cgru. All of
-this was measured and written by one command (`make papers` runs it with its defaults):
+this was measured and written by one command (`make papers` sets up what it needs and runs it); it
+goes on where it was stopped:
 
 ```sh
-{command}
+python benchmarks/papers/run.py
 ```
 
 {facts}
@@ -33,11 +34,11 @@ at the end has all that were tried.
 
 Scores are the mean over seeds 1 to {seeds} ± their standard deviation, on the test data; "missing"
 is what was not run. Seconds are the wall time of one run on one thread, with the evaluations of the
-validation data, the mean over the seeds, {jobs}; next to them the time of the
-processor alone, which other programs on the machine lengthen less. The seconds of PyTorch are for
-the same run: those of cgru, times the ratio of the times of their training steps (the same model
-and the same batches, in its own layout, the fused Adam, one thread; the median of {timed} steps in
-turns).
+validation data, while others run on the other cores, the mean over the seeds; next to them the time
+of the processor alone, which other programs on the machine lengthen less. The seconds of PyTorch
+are for the same run: those of cgru, times the ratio of the times of their training steps (the same
+model and the same batches, in its own layout, the fused Adam, one thread; the median of {timed}
+steps in turns).
 """
 
 SECTIONS = {
@@ -176,7 +177,7 @@ class Rows:
             for where, values in found.items()
             if values
         ]
-        return f"From the best to the worst, {'; '.join(texts)}.\n" if texts else ""
+        return f"From the best to the worst, {'; '.join(texts)}.\n" if means else ""
 
     def settings(self):
         """In words, those that all cells share once."""
@@ -208,7 +209,19 @@ def choices(tasks):
         yield table(["tried", "validation"], rows)
 
 
-def write(output, tasks, seeds, found, command, jobs, timed):
+def summary(rows):
+    """The scores of all tasks in one table."""
+    head = ["test", *CELLS]
+    yield table(
+        head,
+        [
+            [f"{row.task.title}, {row.task.score_name}", *(spread(row.scores(c)) for c in CELLS)]
+            for row in rows
+        ],
+    )
+
+
+def write(output, tasks, seeds, found, timed):
     """Write the page, its pictures and all results into a folder."""
     import pictures  # which the workers do not need
 
@@ -219,12 +232,10 @@ def write(output, tasks, seeds, found, command, jobs, timed):
         packages.append("torch")
     facts = machine.describe(cgru.show_config("dicts"), packages)
     lines = "".join(f"- {name}: {fact}\n" for name, fact in facts)
-    with_jobs = f"{jobs} runs at a time" if jobs > 1 else "one run at a time"
-    parts = [
-        HEAD.format(command=command, facts=lines, seeds=seeds[-1], jobs=with_jobs, timed=timed)
-    ]
+    all_rows = [Rows(task, seeds, found) for task in tasks]
+    parts = [HEAD.format(facts=lines, seeds=seeds[-1], timed=timed), *summary(all_rows)]
     for section, text in SECTIONS.items():
-        rows = [Rows(task, seeds, found) for task in tasks if task.section == section]
+        rows = [row for row in all_rows if row.task.section == section]
         parts.append(text.format(**rows[0].task.settings_of("GRU")))
         if any(row.task.name == "music-stand-in" for row in rows):
             parts.append(STAND_IN)

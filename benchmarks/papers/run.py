@@ -14,7 +14,6 @@ import itertools
 import json
 import multiprocessing
 import os
-import shlex
 import sys
 from pathlib import Path
 
@@ -185,8 +184,7 @@ def main():
                 f"time-{task.name}-{cell}", settings, 0, measure, task, cell, settings, wanted=now
             )
     work.do(options.jobs)
-    command = shlex.join(["python", "benchmarks/papers/run.py", *sys.argv[1:]])
-    page.write(output, tasks, seeds, work.found(), command, options.jobs, twin.STEPS)
+    page.write(output, tasks, seeds, work.found(), twin.STEPS)
 
 
 if __name__ == "__main__":
