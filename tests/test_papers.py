@@ -120,7 +120,7 @@ def test_the_table_says_what_is_missing_and_who_is_best(load):
     gru = [cell.strip() for cell in rows["GRU"]]
     assert gru == ["0.002 ± 0.001", "5.3e-05", "0.002 ± 0.001", "32", "3489", "10", "9", "25"]
     assert rows["SimpleRNN"][0].strip() == "missing"
-    assert rows["LSTM"][0].strip() == "0.2 (one seed)"
+    assert rows["LSTM"][0].strip() == "0.2 (1 of 3 seeds)"
     assert rows["LSTM"][-1].strip() == "missing"
     assert "here: GRU, LSTM; Bai et al. 2018: GRU, LSTM, SimpleRNN" in lines
 

@@ -31,7 +31,7 @@ PUBLISHED = {
 }
 
 SETTINGS = {
-    "JSB Chorales": {"parameters": 192000, "batch": 8, "epochs": 100},
+    "JSB Chorales": {"parameters": 380000, "batch": 8, "epochs": 60},
     "Nottingham": {
         "parameters": 380000,
         "batch": 4,

@@ -97,13 +97,14 @@ def number(value):
     return f"{value:.3f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def spread(values):
-    """The mean and the standard deviation."""
+def spread(values, count):
+    """The mean and the standard deviation, and of how many runs if they are not `count`."""
     if not values:
         return "missing"
-    if len(values) == 1:
-        return f"{number(values[0])} (one seed)"
-    return f"{number(statistics.mean(values))} ± {statistics.stdev(values):.1g}"
+    text = number(statistics.mean(values))
+    if len(values) > 1:
+        text += f" ± {statistics.stdev(values):.1g}"
+    return text if len(values) == count else f"{text} ({len(values)} of {count} seeds)"
 
 
 def in_one_line(found):
@@ -125,28 +126,31 @@ class Rows:
     """The results of one task by cell."""
 
     def __init__(self, task, seeds, found):
-        self.task = task
+        self.task, self.count = task, len(seeds)
         self.runs = {
             cell: [found[name] for seed in seeds if (name := f"{task.name}-{cell}-{seed}") in found]
             for cell in CELLS
         }
         self.times = {cell: found.get(f"time-{task.name}-{cell}") for cell in CELLS}
 
-    def scores(self, cell, key="test"):
-        return [run[key] for run in self.runs[cell]]
+    def score(self, cell, key="test"):
+        return spread([run[key] for run in self.runs[cell]], self.count)
 
     def row(self, cell, papers):
         runs, times = self.runs[cell], self.times[cell]
         published = [self.task.published.get(paper, {}).get(cell) for paper in papers]
-        row = [cell, spread(self.scores(cell)), *(number(v) if v else "" for v in published)]
+        row = [cell, self.score(cell), *(number(v) if v else "" for v in published)]
         if not runs:
             return [*row, *[""] * (6 + len(self.details()))]
         seconds = statistics.mean(run["wall"] for run in runs)
         peer = times and times["ratio"] and seconds * times["ratio"]
         return [
             *row,
-            *(spread([run["test_details"][name] for run in runs]) for name in self.details()),
-            spread(self.scores(cell, "valid")),
+            *(
+                spread([run["test_details"][name] for run in runs], self.count)
+                for name in self.details()
+            ),
+            self.score(cell, "valid"),
             str(runs[0]["units"]),
             str(runs[0]["parameters"]),
             f"{seconds:.0f}",
@@ -169,7 +173,11 @@ class Rows:
 
     def order(self):
         """The cells from the best to the worst, here and in the papers."""
-        means = {cell: statistics.mean(self.scores(cell)) for cell in CELLS if self.runs[cell]}
+        means = {
+            cell: statistics.mean(run["test"] for run in runs)
+            for cell, runs in self.runs.items()
+            if runs
+        }
         found = {"here": means} | self.task.published
         sign = 1 if self.task.better == "less" else -1
         texts = [
@@ -209,16 +217,14 @@ def choices(tasks):
         yield table(["tried", "validation"], rows)
 
 
-def summary(rows):
-    """The scores of all tasks in one table."""
-    head = ["test", *CELLS]
+def summary(all_rows):
+    """The scores of all tasks in one table, and the time of all runs."""
     yield table(
-        head,
-        [
-            [f"{row.task.title}, {row.task.score_name}", *(spread(row.scores(c)) for c in CELLS)]
-            for row in rows
-        ],
+        ["test", *CELLS],
+        [[f"{row.task.title}, {row.task.score_name}", *map(row.score, CELLS)] for row in all_rows],
     )
+    cpu = sum(run["cpu"] for row in all_rows for runs in row.runs.values() for run in runs)
+    yield f"All these runs together took {cpu / 60:.0f} minutes of one core.\n"
 
 
 def write(output, tasks, seeds, found, timed):
