@@ -32,13 +32,7 @@ PUBLISHED = {
 
 SETTINGS = {
     "JSB Chorales": {"parameters": 380000, "batch": 8, "epochs": 60},
-    "Nottingham": {
-        "parameters": 380000,
-        "batch": 4,
-        "epochs": 40,
-        "learning_rate": 0.005,
-        "dropout": 0.2,
-    },
+    "Nottingham": {"parameters": 192000, "batch": 2, "epochs": 60, "dropout": 0.25},
     "stand-in": {"parameters": 20000, "batch": 8, "epochs": 20},
 }
 
