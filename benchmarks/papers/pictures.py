@@ -38,7 +38,7 @@ def draw(path, rows):
             axes.axhline(row.task.chance, color="0.5", linewidth=0.8)
         axes.set(title=row.task.title, xlabel="step", ylabel="validation loss", yscale="log")
         axes.grid(alpha=0.3)
-    panels[0, 0].legend(frameon=False)
+        axes.legend(frameon=False)
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     return True
