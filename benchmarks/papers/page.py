@@ -36,9 +36,9 @@ Scores are the mean over seeds 1 to {seeds} ± their standard deviation, on the 
 is what was not run. Seconds are the wall time of one run on one thread, with the evaluations of the
 validation data, while others run on the other cores, the mean over the seeds; next to them the time
 of the processor alone, which other programs on the machine lengthen less. The seconds of PyTorch
-are for the same run: those of cgru, times the ratio of the times of their training steps (the same
-model and the same batches, in its own layout, the fused Adam, one thread; the median of {timed}
-steps in turns).
+are for the same run: those of cgru, times the ratio of the processor times of their training steps
+(the same model and the same batches, in its own layout, the fused Adam, one thread; the median of
+{timed} steps in turns).
 """
 
 SECTIONS = {
