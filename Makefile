@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEED ?= 1# of the random models of `make peers`
+MUSIC ?= ../shared/data/music# of `make papers`: where the piano rolls are
 SOURCES := setup.py pyproject.toml $(shell find cgru -name '*.py' -o -name '*.pyx' -o -name '*.pyi' -o -name '*.h' -o -name '*.csv')
 
-.PHONY: help demo test kill ulp lint docs peers bench clean
+.PHONY: help demo test kill ulp lint docs peers bench papers clean
 help:
 	@echo "make demo   forecast sunspots, read digits: results and a picture in demo/"
 	@echo "make test   the tests, against the installed package"
@@ -14,6 +15,7 @@ help:
 	@echo "make docs   the documentation, in docs/_build/html, its links checked"
 	@echo "make peers  the comparisons of results with PyTorch and Keras (SEED=2: other models)"
 	@echo "make bench  the comparison of speed with other libraries, in docs/benchmarks.md"
+	@echo "make papers the experiments of the literature, in docs/papers.md (MUSIC=folder: piano rolls)"
 
 # The package as users get it, with one of its extras: built in isolation, installed, not linked to
 # the sources, and built again when they change.
@@ -49,6 +51,9 @@ peers: .venv/extra-peers .venv/extra-test
 
 bench: .venv/extra-peers
 	$(BIN)/python benchmarks/bench.py --output docs/benchmarks.md
+
+papers: .venv/extra-papers
+	$(BIN)/python benchmarks/papers/run.py --music $(MUSIC)
 
 clean:
 	rm -rf .venv build demo docs/_build docs/auto_tutorials *.egg-info cgru/*.so cgru/_kernels.c
