@@ -1,5 +1,6 @@
 """The page that run.py writes: tables in Markdown, pictures beside it, all numbers as JSON."""
 
+import importlib.util
 import json
 import statistics
 
@@ -232,7 +233,7 @@ def write(output, tasks, seeds, found, timed):
     beside = output / "papers"
     beside.mkdir(parents=True, exist_ok=True)
     packages = ["cgru", "numpy", "scipy", "scikit-learn"]
-    if any(name.startswith("time-") and each["ratio"] for name, each in found.items()):
+    if importlib.util.find_spec("torch"):  # results that were kept may have its times without it
         packages.append("torch")
     facts = machine.describe(cgru.show_config("dicts"), packages)
     lines = "".join(f"- {name}: {fact}\n" for name, fact in facts)
