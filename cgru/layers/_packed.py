@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cgru.layers.base import Backward, no_backward
-from cgru.layers.recurrent import Recurrent
+from cgru.layers.recurrent import Recurrent, used_up
 
 
 def sequence(
@@ -52,10 +52,7 @@ def _backward(
     ) -> tuple[np.ndarray | None, list[np.ndarray]]:
         nonlocal gates
         if gates is None:
-            raise RuntimeError(
-                f"{layer.name}: backward may be called once for each forward pass: it turns the "
-                "gates into their gradients in place"
-            )
+            raise used_up(layer)
         used, gates = gates, None
         if dh is not None and dh.dtype != x.dtype:
             dh = dh.astype(x.dtype)

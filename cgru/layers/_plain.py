@@ -13,7 +13,7 @@ import numpy as np
 from cgru import _kernels
 from cgru.layers._layout import time_major
 from cgru.layers.base import Backward, no_backward
-from cgru.layers.recurrent import Recurrent
+from cgru.layers.recurrent import Recurrent, once
 
 if TYPE_CHECKING:
     from cgru.layers.gru import GRU
@@ -62,7 +62,7 @@ def gru(
     kernel, recurrent_kernel, reverse = layer.kernel, layer.recurrent_kernel, layer.go_backwards
     h, gates = gru_forward(layer, x, start, steps_mask)
 
-    used = False
+    take_turn = once(layer)
 
     def backward(
         dh: np.ndarray | None,
@@ -70,13 +70,7 @@ def gru(
         needs_input_grad: bool,
         needs_start_grad: bool,
     ) -> tuple[np.ndarray | None, list[np.ndarray]]:
-        nonlocal used
-        if used:
-            raise RuntimeError(
-                f"{layer.name}: backward may be called once for each forward pass: it turns the "
-                "gates into their gradients in place"
-            )
-        used = True
+        take_turn()
         dtype, width = x.dtype, 3 * layer.units
         bias_shape = (2 if layer.reset_after else 1, width)
         dx = np.empty_like(x) if needs_input_grad else None
@@ -152,7 +146,7 @@ def rnn(
     if not needs_backward:
         return outputs, last, no_backward
 
-    used = False
+    take_turn = once(layer)
 
     def backward(
         dh: np.ndarray | None,
@@ -160,13 +154,7 @@ def rnn(
         needs_input_grad: bool,
         needs_start_grad: bool,
     ) -> tuple[np.ndarray | None, list[np.ndarray]]:
-        nonlocal used
-        if used:
-            raise RuntimeError(
-                f"{layer.name}: backward may be called once for each forward pass: it turns the "
-                "gates into their gradients in place"
-            )
-        used = True
+        take_turn()
         weights = (layer.kernel, layer.recurrent_kernel, layer.bias)
         dx = np.empty_like(x) if needs_input_grad else None
         _kernels.rnn_backward(

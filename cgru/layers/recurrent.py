@@ -269,6 +269,27 @@ class Recurrent(Layer):
         raise NotImplementedError
 
 
+def used_up(layer: Layer) -> RuntimeError:
+    """The error for a second call of a backward function."""
+    return RuntimeError(
+        f"{layer.name}: backward may be called once for each forward pass: it turns the gates into "
+        "their gradients in place"
+    )
+
+
+def once(layer: Layer) -> Callable[[], None]:
+    """A function that raises that error from its second call on."""
+    used = False
+
+    def take_turn() -> None:
+        nonlocal used
+        if used:
+            raise used_up(layer)
+        used = True
+
+    return take_turn
+
+
 def check_cudnn(use_cudnn: Any) -> Any:
     """The argument `use_cudnn` of layers that Keras runs by cuDNN."""
     if use_cudnn not in ("auto", True, False):
