@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
+from typing import Any
 
 MARGIN = 2**22  # numbers that are not in the file: the counts of metrics, for example
 MAX_FRESH = 2**27  # numbers of a model that comes without any
@@ -103,8 +104,29 @@ def one_part() -> Iterator[None]:
         room.depth += 1
 
 
+def check_depth(description: Any, depth: int = 0) -> None:
+    """Check, before a description is written, that it is not too deep to be read.
+
+    Raises
+    ------
+    ValueError
+    """
+    if isinstance(description, dict):
+        depth += "class_name" in description
+        if depth > MAX_DEPTH:
+            raise ValueError(
+                f"model: expected objects at most {MAX_DEPTH} deep inside each other, which is "
+                "what can be loaded again; make one model of some of the inner ones"
+            )
+        description = description.values()
+    elif not isinstance(description, (list, tuple)):
+        return
+    for item in description:
+        check_depth(item, depth)
+
+
 def check_text(text: str) -> str:
-    """JSON that may be read: not too long.
+    """JSON that may be read, or written to be read: not too long.
 
     Raises
     ------

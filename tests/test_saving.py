@@ -465,3 +465,34 @@ def test_weights_that_come_from_the_file_are_not_drawn(path, monkeypatch):
     np.testing.assert_array_equal(cgru.load_model(path).theta, model.theta)
     with pytest.raises(saving.LoadError, match="json_string"):  # there they must be
         cgru.models.model_from_json(model.to_json())
+
+
+def nested(depth):
+    """A model in a model, and so on: so many objects inside each other."""
+    model = cgru.Sequential([cgru.Input((2,)), layers.Dense(2, kernel_initializer="ones")])
+    for _ in range(depth - 3):  # the dense layer and its initializer are two
+        model = cgru.Sequential([cgru.Input((2,)), model])
+    return model
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "keras"])
+def test_what_would_be_too_deep_to_load_is_not_saved(suffix, tmp_path):
+    if suffix == "keras":
+        pytest.importorskip("h5py")
+    path, deepest = tmp_path / f"m.{suffix}", nested(30)
+    deepest.save(path)
+    x = np.ones((1, 2), "float32")
+    np.testing.assert_array_equal(cgru.load_model(path).predict(x), deepest.predict(x))
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match="at most 30 deep"):
+        nested(31).save(path)
+    assert path.read_bytes() == kept
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_what_would_be_too_long_to_load_is_not_saved(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = cgru.Sequential([cgru.Input((2,)), layers.Dense(2, name="d" * 2**22)])
+    with pytest.raises(ValueError, match="characters of JSON"):
+        model.save(path)
+    assert not os.listdir(tmp_path)

@@ -347,3 +347,17 @@ def test_an_order_that_is_not_known_is_refused(tmp_path):
         with pytest.raises(ValueError, match="inner"):
             save(tmp_path / path)
     assert not list(tmp_path.iterdir())
+
+
+def test_more_arrays_than_can_be_loaded_are_not_saved(tmp_path):
+    def deep(count):
+        dense = [cgru.layers.Dense(1, kernel_initializer="zeros") for _ in range(count)]
+        return cgru.Sequential([cgru.Input((1,)), *dense])
+
+    path = tmp_path / "m.weights.h5"  # four groups and arrays a layer, and those above them
+    deep(1249).save_weights(path)
+    deep(1249).load_weights(path)
+    kept = path.read_bytes()
+    with pytest.raises(ValueError, match="at most 5000 groups and arrays"):
+        deep(1250).save_weights(path)
+    assert path.read_bytes() == kept

@@ -61,7 +61,7 @@ def write(filepath: Any, contents: Contents, overwrite: bool = True) -> None:
     from safetensors.numpy import save
 
     metadata = {"format": "cgru"}
-    metadata |= {key: json.dumps(value) for key, value in contents.notes.items()}
+    metadata |= {key: _room.check_text(json.dumps(value)) for key, value in contents.notes.items()}
     write_whole(filepath, save(contents.arrays, metadata), overwrite)
 
 

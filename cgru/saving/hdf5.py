@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cgru import _checks
+from cgru import _checks, _room
 from cgru.layers.base import Layer
 from cgru.layers.graph import Graph
 from cgru.saving.errors import LoadError
@@ -32,7 +32,8 @@ SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
     "Adadelta": (("square", "step_square"),),
     "Lion": (("m",),),
 }
-MAX_OBJECTS, MAX_DEPTH = 5_000, 50
+# Groups and arrays in a file; and groups inside each other, of which a model has two.
+MAX_OBJECTS, MAX_DEPTH = 5_000, 2 * _room.MAX_DEPTH + 10
 
 
 def class_name(layer: Any) -> str:
@@ -143,7 +144,20 @@ def h5py() -> Any:
 
 
 def write(arrays: Mapping[str, Any]) -> bytes:
-    """The bytes of an HDF5 file with these arrays at their places."""
+    """The bytes of an HDF5 file with these arrays at their places.
+
+    Raises
+    ------
+    ValueError
+        If they are more than `Tree` reads.
+    """
+    parts = [path.split("/") for path in arrays]
+    count = len({tuple(part[:end]) for part in parts for end in range(1, len(part) + 1)})
+    if count > MAX_OBJECTS:
+        raise ValueError(
+            f"model: expected at most {MAX_OBJECTS} groups and arrays in a file of Keras, which "
+            f"is what can be loaded again, got {count}; save to .safetensors instead"
+        )
     stream = io.BytesIO()
     with h5py().File(stream, "w") as file:
         for path, array in arrays.items():

@@ -33,10 +33,11 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save a model as Keras does."""
     arrays = _arrays(model)
     config = export(model) | {"compile_config": compile_config(model)}
+    _room.check_depth(config)
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         archive.writestr(METADATA, json.dumps({"keras_version": KERAS_VERSION}))
-        archive.writestr(CONFIG, json.dumps(config))
+        archive.writestr(CONFIG, _room.check_text(json.dumps(config)))
         archive.writestr(WEIGHTS, hdf5.write(arrays))
     write_whole(filepath, stream.getvalue(), overwrite)
 

@@ -39,6 +39,9 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
     TypeError
         If a layer, loss or metric is a function or an object without a configuration, or one that
         Keras has not, for ``.keras``.
+    ValueError
+        If the model is not built; or its layers are too many, or too deep inside each other, to be
+        loaded again.
 
     Examples
     --------
@@ -62,6 +65,7 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
 def describe(model: Any, contents: Contents) -> Contents:
     """Add what a model is, and how it was compiled, to what a file is to hold."""
     contents.notes["model"] = _configs.serialize(model)
+    _room.check_depth(contents.notes["model"])
     if model.compiled:
         contents.notes["compile"] = _configs.serialize(model._compiled_with)
     return contents
