@@ -18,7 +18,7 @@ def set_random_seed(seed: int) -> None:
     """Seed everything random: Python's, NumPy's and cgru's own draws.
 
     Weights, shuffling and dropout drawn afterwards are the same in every run, so that training
-    repeats bit for bit (at the same number of threads).
+    repeats bit for bit, with any number of threads.
 
     Parameters
     ----------
