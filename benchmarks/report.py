@@ -62,8 +62,9 @@ spends no time on anything else.
 MASKED = """\
 ## Masks and dropout
 
-The time of cgru with a `Masking` layer before the GRU that finds three steps in ten masked, with
-`dropout=0.2`, and with `recurrent_dropout=0.2`, over its time without, in turns; training steps.
+The time of cgru with a `Masking` layer before the GRU that finds three steps in ten masked (these
+are left out of the work), with `dropout=0.2`, and with `recurrent_dropout=0.2`, over its time
+without, in turns; training steps.
 """
 
 SCALING = """\

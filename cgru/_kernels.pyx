@@ -79,6 +79,8 @@ cdef extern from "csrc/levels.h" nogil:
         double numbers[5]
     const cgru_level *cgru_levels
     const cgru_level *cgru_active
+    Py_ssize_t cgru_rows_size(const cgru_sequence *job)
+    void cgru_list_rows(cgru_sequence *job, Py_ssize_t *room)
     int cgru_thread_limit
     double cgru_launch_cost
     int cgru_count_levels()
@@ -743,10 +745,15 @@ cdef void *scratch(str where, str name, cnp.ndarray buffer, int kind,
     return aligned(data(where, name, buffer, kind, 1, dim(buffer, 0)))
 
 
-cdef int set_sequence(str where, cgru_sequence *job, cnp.ndarray x, cnp.ndarray mask,
-                      int kind) except -1:
-    """The inputs and the mask of a job: [B, T, ...] with any distances between B and T."""
+cdef object set_sequence(str where, cgru_sequence *job, cnp.ndarray x, cnp.ndarray mask,
+                         int kind):
+    """The inputs and the mask of a job: [B, T, ...] with any distances between B and T.
+
+    Returns what the job needs to be kept as long as it lasts.
+    """
     cdef Py_ssize_t size = 8 if kind == cnp.NPY_DOUBLE else 4
+    cdef cnp.ndarray rows = None
+    cdef cnp.npy_intp count
     require(cnp.PyArray_NDIM(x) == 3 and (cnp.PyArray_STRIDE(x, 2) == size or dim(x, 2) == 1)
             and cnp.PyArray_ISALIGNED(x), f"{where}: x: expected [B, T, I] with features together")
     job.batch, job.steps, job.inputs = dim(x, 0), dim(x, 1), dim(x, 2)
@@ -760,7 +767,10 @@ cdef int set_sequence(str where, cgru_sequence *job, cnp.ndarray x, cnp.ndarray 
                 f"{where}: shapes do not agree: mask")
         job.mask = <const uint8_t *>cnp.PyArray_DATA(mask)
         job.mask_row, job.mask_step = cnp.PyArray_STRIDE(mask, 0), cnp.PyArray_STRIDE(mask, 1)
-    return 0
+        count = cgru_rows_size(job)
+        rows = cnp.PyArray_EMPTY(1, &count, cnp.NPY_INTP, 0)
+        cgru_list_rows(job, <Py_ssize_t *>cnp.PyArray_DATA(rows))
+    return rows
 
 
 cpdef object packed_pack(cnp.ndarray kernel, cnp.ndarray recurrent_kernel, cnp.ndarray bias,
@@ -857,7 +867,7 @@ cpdef object packed_forward(int gate_count, cnp.ndarray x, cnp.ndarray packed, c
     memset(&job, 0, sizeof(job))
     require(cell.gate_count == gate_count, "packed_forward: gate_count: expected 1, 3 or 4")
     job.gate_count, job.units = gate_count, dim(h, 2)
-    set_sequence("packed_forward", &job, x, mask, kind)
+    rows = set_sequence("packed_forward", &job, x, mask, kind)
     job.ring = dim(h, 0) != job.steps + 1
     require(not (job.ring and keep), "packed_forward: keep: expected all T + 1 states in h")
     job.reverse, job.from_zero, job.keep = reverse, from_zero, keep
@@ -901,7 +911,7 @@ cpdef object packed_backward(
     cdef const cgru_cell *cell
     memset(&job, 0, sizeof(job))
     job.units = dim(h, 2)
-    set_sequence("packed_backward", &job, x, mask, kind)
+    rows = set_sequence("packed_backward", &job, x, mask, kind)
     T, B, I, H = job.steps, job.batch, job.inputs, job.units
     set_weights("packed_backward", &job, kernel, recurrent_kernel, kind)
     cell, columns = cgru_cell_of(job.gate_count, d), job.gate_count * H
@@ -922,6 +932,8 @@ cpdef object packed_backward(
     if job.c != NULL:
         job.dc = data("packed_backward", "dc", dc, kind, 2, B, H)
     job.dx = data_or_null("packed_backward", "dx", dx, kind, 3, T, B, I)
+    if job.dx != NULL and job.mask != NULL:
+        memset(job.dx, 0, T * B * I * size)  # where no row writes to it
     job.dkernel = data_or_null("packed_backward", "dkernel", dkernel, kind, 2, I, columns)
     job.drecurrent_kernel = data_or_null("packed_backward", "drecurrent_kernel",
                                          drecurrent_kernel, kind, 2, H, columns)

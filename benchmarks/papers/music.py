@@ -32,7 +32,14 @@ PUBLISHED = {
 
 SETTINGS = {
     "JSB Chorales": {"parameters": 380000, "batch": 8, "epochs": 60},
-    "Nottingham": {"parameters": 192000, "batch": 2, "epochs": 60, "dropout": 0.25},
+    "Nottingham": {
+        "parameters": 192000,
+        "batch": 1,
+        "epochs": 80,
+        "learning_rate": 0.001,
+        "dropout": 0.25,
+        "recurrent_dropout": 0.15,
+    },
     "stand-in": {"parameters": 20000, "batch": 8, "epochs": 20},
 }
 

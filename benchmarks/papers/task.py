@@ -83,7 +83,9 @@ class Task:
         """The compiled model."""
         cgru.utils.set_random_seed(seed)
         recurrent = getattr(layers, cell)(
-            self.units(cell, settings), return_sequences=self.sequences
+            self.units(cell, settings),
+            return_sequences=self.sequences,
+            recurrent_dropout=settings.get("recurrent_dropout", 0.0),
         )
         dropout = [layers.Dropout(settings["dropout"])] if settings["dropout"] else []
         model = cgru.Sequential([recurrent, *dropout, layers.Dense(self.outputs)])

@@ -31,6 +31,9 @@ typedef struct {
     ptrdiff_t x_row, x_step;
     const uint8_t *mask; /* [b][t], or NULL */
     ptrdiff_t mask_row, mask_step;
+    /* With a mask: where the rows of each step begin, the sequence of each row, and how many rows
+     * the sequences before each one have; see rows.h. */
+    const ptrdiff_t *first_row, *row_sequence, *rows_before;
     const void *kernel, *recurrent_kernel, *bias; /* bias may be NULL */
     void *packed;
     void *h, *c;      /* [steps + 1 or 2][batch][units]; c of the LSTM alone */

@@ -15,6 +15,7 @@
 
 #include "jobs.h"
 #include "pool.h"
+#include "rows.h"
 #include "plan.h"
 
 #undef I /* which <complex.h> takes, for those who include it */

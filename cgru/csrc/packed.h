@@ -20,11 +20,14 @@
  *
  *     packed W, U   [block][part][k][PART]  of vectors: the columns of the block's gates, k by k,
  *                                           in parts that are as wide as a tile of several rows
- *     gates         [block][t][b][KEPT]     of vectors; at first the input projection, then the
+ *     gates         [block][row][KEPT]      of vectors; at first the input projection, then the
  *                                           gate values, then (backward) their gradients
  *
  * The projection of the inputs is in the first COLUMNS vectors of the gates, what the states are
  * multiplied with in the last.  A vector that is of the states alone begins with its bias.
+ *
+ * A row is one sequence at one step: the rows of a step lie together, step by step.  What a mask
+ * leaves out has no row, and costs no more than to copy its state (rows.h).
  *
  * Forward, a tile goes from inputs and old states to new states without leaving the registers
  * (whole_step) where its weights stay in the nearest cache.  Where they do not, or for a single
@@ -202,7 +205,7 @@ static CELL(part) CELL(part_of)(const cgru_sequence *job, int thread, int thread
     mine.members = members;
     mine.round = 0;
     mine.meeting = &cgru_meetings[group].count;
-    cgru_share(job->batch, ROWS, group, job->groups, &mine.top, &mine.bottom);
+    cgru_share_sequences(job, ROWS, group, &mine.top, &mine.bottom);
     cgru_share(items, 1, thread % members, members, &mine.first, &mine.last);
     return mine;
 }
@@ -214,12 +217,13 @@ static INLINE void CELL(meet)(CELL(part) *mine)
 
 /* ---- Forward -------------------------------------------------------------------------------- */
 
-/* The input projection of the steps s0 .. s1 - 1, with the biases, into the gates. */
+/* The input projection of the steps from `time` to before `end`, with the biases, into the gates,
+ * where the row `origin` is the first. */
 static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, const REAL *W,
-                          const REAL *bias, ptrdiff_t s0, ptrdiff_t s1)
+                          const REAL *bias, ptrdiff_t time, ptrdiff_t end, ptrdiff_t origin)
 {
-    const ptrdiff_t I = job->inputs;
-    const ptrdiff_t rows = mine->bottom - mine->top, total = (s1 - s0) * rows;
+    const ptrdiff_t I = job->inputs, last = cgru_first_row(job, end);
+    const cgru_walk start_of_all = cgru_walk_from(job, cgru_first_row(job, time));
     const REAL *x = job->x;
     REAL *gates = job->gates;
     for (ptrdiff_t p = mine->first * PARTS; p < mine->last * PARTS; ++p)
@@ -229,21 +233,20 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
             TILE t = {.panels = 1, .runs = 1, .inner = I - k < DEEP ? I - k : DEEP, .a_step = 1,
                       .b = W + (p * I + k) * PART * LANES, .b_step = PART * LANES,
                       .c_at = IN_A_ROW, .start = k == 0 ? start : NULL};
-            ptrdiff_t s = s0, b = mine->top;
-            for (ptrdiff_t i = 0; i < total; i += ROWS) {
-                t.rows = (int)(total - i < ROWS ? total - i : ROWS);
-                for (int r = 0; r < t.rows; ++r) {
-                    const ptrdiff_t time = job->reverse ? job->steps - 1 - s : s;
-                    const ptrdiff_t kept = job->keep ? time : s - s0;
-                    t.a[r] = x + time * job->x_step + b * job->x_row + k;
-                    t.c[r] = gates + (((j * job->gate_steps + kept) * job->batch + b) * KEPT +
+            cgru_walk walk = start_of_all;
+            while (walk.row < last) {
+                for (t.rows = 0; t.rows < ROWS && walk.row < last; cgru_walk_on(&walk, last)) {
+                    if (walk.sequence < mine->top || walk.sequence >= mine->bottom)
+                        continue; /* another group's */
+                    const int r = t.rows++;
+                    t.a[r] = x + walk.time * job->x_step + walk.sequence * job->x_row + k;
+                    t.c[r] = gates + ((j * job->gate_steps * job->batch + walk.row - origin) * KEPT +
                                       first) * LANES;
                     for (int v = COLUMNS; v < KEPT; ++v)
                         NAME(store)(t.c[r] + v * LANES, NAME(load)(start + v * LANES));
-                    if (++b == mine->bottom)
-                        b = mine->top, ++s;
                 }
-                NAME(run_tile)(PART, &t);
+                if (t.rows)
+                    NAME(run_tile)(PART, &t);
             }
         }
 }
@@ -251,49 +254,67 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
 /* Where one step reads and writes. */
 typedef struct {
     const REAL *x, *h, *read, *c;              /* of sequence 0 */
-    REAL *next, *next_read, *next_c, *gates;   /* the new states, and the gates of block 0 */
-    const uint8_t *mask; /* or NULL */
+    REAL *next, *next_read, *next_c; /* the new states */
+    REAL *gates;                     /* of the first row, and block 0 */
+    cgru_rows rows;
 } CELL(step);
 
-/* Gates and new states of WAYS vectors, each of which belongs to a row and a unit; a vector may be
- * there more than once. */
+/* The states of sequences that take no part in a step stay as they are. */
+static void CELL(keep_states)(const cgru_sequence *job, const CELL(part) *mine,
+                              const CELL(step) *step, const uint8_t *mask)
+{
+    const ptrdiff_t H = job->units, unit = mine->first * WIDE;
+    const size_t size = sizeof(REAL) * (mine->last * WIDE < H ? mine->last * WIDE - unit : H - unit);
+    for (ptrdiff_t b = mine->top; b < mine->bottom; ++b)
+        if (!mask[b * job->mask_row]) {
+            memcpy(step->next + b * H + unit, step->h + b * H + unit, size);
+            if (STATES == 2)
+                memcpy(step->next_c + b * H + unit, step->c + b * H + unit, size);
+            if (job->drop)
+                memcpy(step->next_read + b * H + unit, step->read + b * H + unit, size);
+        }
+}
+
+/* Gates and new states of WAYS vectors, each of which belongs to a row of the step and a unit; a
+ * vector may be there more than once. */
 static INLINE void CELL(finish_cells)(const cgru_sequence *job, const CELL(step) *step,
                                       const ptrdiff_t *row, const ptrdiff_t *unit,
                                       VEC (*gates)[WAYS])
 {
     const ptrdiff_t H = job->units, block = job->gate_steps * job->batch * KEPT * LANES;
     VEC old[WAYS], new[WAYS], c[WAYS], new_c[WAYS];
+    ptrdiff_t place[WAYS]; /* in the states */
     for (int w = 0; w < WAYS; ++w) {
-        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
-        old[w] = CELL(load_units)(step->h + at, left);
+        const ptrdiff_t left = H - unit[w];
+        place[w] = cgru_sequence_of(&step->rows, row[w]) * H + unit[w];
+        old[w] = CELL(load_units)(step->h + place[w], left);
         if (STATES == 2)
-            c[w] = CELL(load_units)(step->c + at, left);
+            c[w] = CELL(load_units)(step->c + place[w], left);
     }
     CELL(cell)(WAYS, gates, old, c, new, new_c);
     for (int w = 0; w < WAYS; ++w) {
-        const int masked = step->mask && !step->mask[row[w] * job->mask_row];
-        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
-        CELL(store_units)(step->next + at, masked ? old[w] : new[w], left);
+        const ptrdiff_t left = H - unit[w];
+        CELL(store_units)(step->next + place[w], new[w], left);
         if (STATES == 2)
-            CELL(store_units)(step->next_c + at, masked ? c[w] : new_c[w], left);
-        if (GATES > 1 && job->keep && !masked) {
+            CELL(store_units)(step->next_c + place[w], new_c[w], left);
+        if (GATES > 1 && job->keep) {
             REAL *to = step->gates + unit[w] / WIDE * block + row[w] * KEPT * LANES;
             for (int v = 0; v < KEPT; v += SPAN)
                 NAME(store)(to + v * LANES, gates[v][w]);
         }
     }
     for (int w = 0; job->drop && w < WAYS; ++w) {
-        const ptrdiff_t at = row[w] * H + unit[w], left = H - unit[w];
-        CELL(store_units)(step->next_read + at,
-                         CELL(load_units)(step->next + at, left) *
-                             CELL(load_units)((const REAL *)job->drop + at, left), left);
+        const ptrdiff_t left = H - unit[w];
+        CELL(store_units)(step->next_read + place[w],
+                         CELL(load_units)(step->next + place[w], left) *
+                             CELL(load_units)((const REAL *)job->drop + place[w], left), left);
     }
 }
 
-/* The same of the sequences and blocks of a tile, which begins at sequence `b` of block `j`, from
+/* The same of the rows and blocks of a tile, which begins at row `i` of the step in block `j`, from
  * what the gates hold. */
 static INLINE void CELL(finish_tile)(const cgru_sequence *job, const CELL(step) *step,
-                                     const TILE *t, ptrdiff_t j, ptrdiff_t b)
+                                     const TILE *t, ptrdiff_t j, ptrdiff_t i)
 {
     const ptrdiff_t block = job->gate_steps * job->batch * KEPT * LANES;
     const int vectors = t->rows * t->panels * SPAN;
@@ -304,8 +325,8 @@ static INLINE void CELL(finish_tile)(const cgru_sequence *job, const CELL(step) 
             const int vector = first + w < vectors ? first + w : vectors - 1;
             const int cell = vector / SPAN, place = vector % SPAN;
             const ptrdiff_t panel = t->panels > 1 ? cell : 0;
-            const REAL *from = step->gates + (j + panel) * block + (b + cell - panel) * KEPT * LANES;
-            row[w] = b + cell - panel;
+            const REAL *from = step->gates + (j + panel) * block + (i + cell - panel) * KEPT * LANES;
+            row[w] = i + cell - panel;
             unit[w] = (j + panel) * WIDE + place * LANES;
             for (int v = 0; v < KEPT; v += SPAN)
                 gates[v][w] = NAME(load)(from + (v + place) * LANES);
@@ -349,12 +370,12 @@ static INLINE void CELL(whole_sums)(const int rows, const int first, VEC (*all)[
             all[i][SHIFT + first + v] = sums[i * PART + v];
 }
 
-/* A step of `count` sequences from `b` on, up to `rows`, in block j, from the inputs to the new
- * states without leaving the registers: where a block's weights stay in the L1 cache. */
+/* A step of `count` of its rows from the one at `start` on, up to `rows`, in block j, from the inputs
+ * to the new states without leaving the registers: where a block's weights stay in the L1 cache. */
 static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
                                     const CELL(step) *step, const REAL *W, const REAL *U,
-                                    const REAL *bias, ptrdiff_t inner, ptrdiff_t j, ptrdiff_t b,
-                                    ptrdiff_t count)
+                                    const REAL *bias, ptrdiff_t inner, ptrdiff_t j,
+                                    ptrdiff_t start, ptrdiff_t count)
 {
     VEC all[ROWS][KEPT];
     const REAL *x[ROWS], *h[ROWS];
@@ -362,9 +383,10 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
     UNROLL
     for (int i = 0; i < rows; ++i) {
         /* Beyond the last row that one again, to be stored in the same place. */
-        const ptrdiff_t here = b + (i < count ? i : count - 1);
-        x[i] = step->x + here * job->x_row;
-        h[i] = step->read + here * job->units;
+        const ptrdiff_t here = start + (i < count ? i : count - 1);
+        const ptrdiff_t b = cgru_sequence_of(&step->rows, here);
+        x[i] = step->x + b * job->x_row;
+        h[i] = step->read + b * job->units;
         for (int s = 0; s < SPAN; ++s) {
             row[i * SPAN + s] = here;
             unit[i * SPAN + s] = j * WIDE + s * LANES;
@@ -388,9 +410,9 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
 #define WHOLE_STEP(name, rows)                                                                  \
     static void CELL(name)(const cgru_sequence *job, const CELL(step) *step, const REAL *W,     \
                            const REAL *U, const REAL *bias, ptrdiff_t inner, ptrdiff_t j,       \
-                           ptrdiff_t b, ptrdiff_t count)                                        \
+                           ptrdiff_t start, ptrdiff_t count)                                    \
     {                                                                                           \
-        CELL(whole_step)(rows, job, step, W, U, bias, inner, j, b, count);                      \
+        CELL(whole_step)(rows, job, step, W, U, bias, inner, j, start, count);                  \
     }
 WHOLE_STEP(whole_step_full, ROWS)
 WHOLE_STEP(whole_step_half, ROWS / 2)
@@ -407,12 +429,20 @@ static void CELL(forward)(void *argument, int thread, int threads)
     const REAL *U = job->packed, *W = U + part[1], *bias = U + part[2];
     /* One row reads all weights for itself: those of the inputs better once for several steps. */
     const int whole = mine.bottom - mine.top > 1 && COLUMNS * (H + I) <= 2 * SLICE;
+    ptrdiff_t origin = 0; /* the row that is the first in the gates */
     for (ptrdiff_t s = 0; s < T; ++s) {
-        if (!whole && s % job->chunk == 0)
-            CELL(project)(job, &mine, W, bias, s, s + job->chunk < T ? s + job->chunk : T);
         const ptrdiff_t time = job->reverse ? T - 1 - s : s;
+        if (s % job->chunk == 0) {
+            const ptrdiff_t count = s + job->chunk < T ? job->chunk : T - s;
+            const ptrdiff_t begin = job->reverse ? T - s - count : s;
+            if (!job->keep)
+                origin = cgru_first_row(job, begin);
+            if (!whole)
+                CELL(project)(job, &mine, W, bias, begin, begin + count, origin);
+        }
         const ptrdiff_t before = (job->ring ? s % 2 : job->reverse ? time + 1 : time) * B * H;
         const ptrdiff_t after = (job->ring ? (s + 1) % 2 : job->reverse ? time : time + 1) * B * H;
+        const cgru_rows rows = cgru_rows_of(job, time, mine.top, mine.bottom);
         const CELL(step) step = {
             .x = (const REAL *)job->x + time * job->x_step,
             .h = (REAL *)job->h + before,
@@ -421,37 +451,39 @@ static void CELL(forward)(void *argument, int thread, int threads)
             .next = (REAL *)job->h + after,
             .next_read = (REAL *)job->read + after,
             .next_c = STATES == 2 ? (REAL *)job->c + after : NULL,
-            .gates = (REAL *)job->gates + (job->keep ? time : s % job->chunk) * B * KEPT * LANES,
-            .mask = job->mask ? job->mask + time * job->mask_step : NULL};
+            .gates = (REAL *)job->gates + (rows.row - origin) * KEPT * LANES,
+            .rows = rows};
+        if (rows.count < mine.bottom - mine.top)
+            CELL(keep_states)(job, &mine, &step, job->mask + time * job->mask_step);
         /* The first state may be known to be 0: then there is nothing to multiply. */
         const ptrdiff_t inner = s == 0 && job->from_zero ? 0 : H;
         for (ptrdiff_t j = mine.first; whole && j < mine.last; ++j)
-            for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS)
-                (mine.bottom - b > ROWS / 2 ? CELL(whole_step_full) : CELL(whole_step_half))(
+            for (ptrdiff_t i = 0; i < rows.count; i += ROWS)
+                (rows.count - i > ROWS / 2 ? CELL(whole_step_full) : CELL(whole_step_half))(
                     job, &step, W + j * I * COLUMNS * LANES, U + j * panel, bias + j * KEPT * LANES,
-                    inner, j, b, mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
+                    inner, j, i, rows.count - i < ROWS ? rows.count - i : ROWS);
         TILE t = {.runs = 1, .a_step = 1, .b_step = PART * LANES, .b_panel = panel,
                   .c_at = IN_A_ROW, .c_panel = block};
         const ptrdiff_t count = whole ? 0 : mine.last - mine.first;
         for (ptrdiff_t done = 0; done < count; done += t.panels) {
-            t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
+            t.panels = NAME(abreast)(rows.count, count - done);
             const ptrdiff_t j = s % 2 ? mine.last - done - t.panels : mine.first + done;
             for (int first = 0; first < COLUMNS; first += PART) {
                 ptrdiff_t k = 0;
                 do {
                     t.inner = inner - k < DEEP ? inner - k : DEEP;
                     t.b = U + j * panel + (first * H + k * PART) * LANES;
-                    for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
-                        t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
-                        for (int i = 0; i < t.rows; ++i) {
-                            t.a[i] = step.read + (b + i) * H + k;
-                            t.c[i] = step.gates + j * block +
-                                     ((b + i) * KEPT + SHIFT + first) * LANES;
+                    for (ptrdiff_t i = 0; i < rows.count; i += ROWS) {
+                        t.rows = (int)(rows.count - i < ROWS ? rows.count - i : ROWS);
+                        for (int r = 0; r < t.rows; ++r) {
+                            t.a[r] = step.read + cgru_sequence_of(&rows, i + r) * H + k;
+                            t.c[r] = step.gates + j * block +
+                                     ((i + r) * KEPT + SHIFT + first) * LANES;
                         }
                         if (t.inner)
                             NAME(run_tile)(PART, &t);
                         if (first + PART == COLUMNS && k + t.inner == inner)
-                            CELL(finish_tile)(job, &step, &t, j, b);
+                            CELL(finish_tile)(job, &step, &t, j, i);
                     }
                     k += t.inner;
                 } while (k < inner);
@@ -478,41 +510,59 @@ static INLINE VEC CELL(state_grad)(const cgru_sequence *job, ptrdiff_t unit, ptr
 /* What a step of the way back reads besides the gates. */
 typedef struct {
     const REAL *h, *new_h, *c, *new_c, *dy; /* of sequence 0; dy may be NULL */
-    const uint8_t *mask;                    /* or NULL */
+    cgru_rows rows;
 } CELL(back);
 
-/* The gradients of the gates g of `rows` sequences from `b` on in block j, from that of the new
- * state, to which the loss's own `dy` is added; carry is left with what reaches the old state
- * directly. */
+/* The gradients of the gates g of some rows of a step, `rows` from the one at `i` on, in block j,
+ * from that of the new state, to which the loss's own `dy` is added; carry is left with what reaches
+ * the old state directly. */
 static INLINE void CELL(finish_step_grad)(const cgru_sequence *job, const CELL(back) *step,
-                                          ptrdiff_t j, ptrdiff_t b, int rows, REAL *g)
+                                          ptrdiff_t j, ptrdiff_t i, ptrdiff_t rows, REAL *g)
 {
     const ptrdiff_t H = job->units;
-    for (ptrdiff_t i = b; i < b + rows; ++i, g += KEPT * LANES)
+    for (const ptrdiff_t end = i + rows; i < end; ++i, g += KEPT * LANES)
         for (int place = 0; place < SPAN; ++place) {
             const ptrdiff_t unit = j * WIDE + place * LANES, count = H - unit;
-            const ptrdiff_t at = i * H + unit, carried = i * job->carry_row + unit;
-            VEC d = CELL(state_grad)(job, unit, i), dc = {0}, c = {0}, new_c = {0};
+            const ptrdiff_t b = cgru_sequence_of(&step->rows, i);
+            const ptrdiff_t at = b * H + unit, carried = b * job->carry_row + unit;
+            VEC d = CELL(state_grad)(job, unit, b), dc = {0}, c = {0}, new_c = {0};
             VEC gates[KEPT] = {{0}};
             if (step->dy)
-                d += CELL(load_units)(step->dy + i * job->dy_row + unit, count);
-            if (STATES == 2)
+                d += CELL(load_units)(step->dy + b * job->dy_row + unit, count);
+            for (int v = 0; v < KEPT; v += SPAN)
+                gates[v] = NAME(load)(g + (v + place) * LANES);
+            if (STATES == 2) {
                 dc = NAME(load)((const REAL *)job->carry_c + carried);
-            if (!step->mask || step->mask[i * job->mask_row]) {
-                for (int v = 0; v < KEPT; v += SPAN)
-                    gates[v] = NAME(load)(g + (v + place) * LANES);
-                if (STATES == 2) {
-                    c = CELL(load_units)(step->c + at, count);
-                    new_c = CELL(load_units)(step->new_c + at, count);
-                }
-                d = CELL(cell_grad)(gates, CELL(load_units)(step->h + at, count),
-                                    CELL(load_units)(step->new_h + at, count), c, new_c, d, &dc);
+                c = CELL(load_units)(step->c + at, count);
+                new_c = CELL(load_units)(step->new_c + at, count);
             }
+            d = CELL(cell_grad)(gates, CELL(load_units)(step->h + at, count),
+                                CELL(load_units)(step->new_h + at, count), c, new_c, d, &dc);
             NAME(store)((REAL *)job->carry + carried, d);
             if (STATES == 2)
                 NAME(store)((REAL *)job->carry_c + carried, dc);
             for (int v = 0; v < KEPT; v += SPAN)
                 NAME(store)(g + (v + place) * LANES, gates[v]);
+        }
+}
+
+/* The gradients of the states of sequences that take no part in a step: the loss's own are added;
+ * and there is no product that would bring more, before the next step that they take part in. */
+static void CELL(keep_state_grads)(const cgru_sequence *job, const CELL(part) *mine,
+                                   const CELL(back) *step, const uint8_t *mask)
+{
+    const ptrdiff_t H = job->units;
+    for (ptrdiff_t b = mine->top; b < mine->bottom; ++b)
+        for (ptrdiff_t unit = 2 * mine->first * LANES; unit < 2 * mine->last * LANES && unit < H;
+             unit += LANES) {
+            if (mask[b * job->mask_row])
+                break;
+            VEC d = CELL(state_grad)(job, unit, b);
+            if (step->dy)
+                d += CELL(load_units)(step->dy + b * job->dy_row + unit, H - unit);
+            NAME(store)((REAL *)job->carry + b * job->carry_row + unit, d);
+            if (job->drop)
+                NAME(store)((REAL *)job->dread + b * job->carry_row + unit, SPLAT(0));
         }
 }
 
@@ -539,48 +589,47 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
                 NAME(store)(dread + at, SPLAT(0)); /* after the last step comes no product */
         }
     REAL *product = job->drop ? dread : carry; /* where the products go */
+    cgru_rows later = {0};
     for (ptrdiff_t s = T; s >= 0; --s) {
         if (s == 0 && !job->start_grad)
             break;
-        /* Step s - 1 of the forward pass, and the gates that came after it. */
+        /* Step s - 1 of the forward pass; `later` are the rows that came after it. */
         const ptrdiff_t time = job->reverse ? T - s : s - 1;
-        const ptrdiff_t later = job->reverse ? time - 1 : time + 1;
         const ptrdiff_t before = (job->reverse ? time + 1 : time) * B * H;
         const ptrdiff_t after = (job->reverse ? time : time + 1) * B * H;
         const CELL(back) step = {
             .h = h + before, .new_h = h + after,
             .c = STATES == 2 ? c + before : NULL, .new_c = STATES == 2 ? c + after : NULL,
             .dy = dy ? dy + time * job->dy_step : NULL,
-            .mask = job->mask ? job->mask + time * job->mask_step : NULL};
+            .rows = s ? cgru_rows_of(job, time, mine.top, mine.bottom) : (cgru_rows){0}};
         TILE t = {.inner = COLUMNS * LANES, .a_step = 1, .a_run = block,
                   .b_step = 2 * LANES, .b_run = COLUMNS * LANES * 2 * LANES, .b_panel = panel,
                   .c_at = {0, LANES}, .c_panel = 2 * LANES};
         const ptrdiff_t count = mine.last - mine.first;
         for (ptrdiff_t done = 0; done < count; done += t.panels) {
-            t.panels = NAME(abreast)(mine.bottom - mine.top, count - done);
+            t.panels = NAME(abreast)(later.count, count - done);
             const ptrdiff_t p = s % 2 ? mine.last - done - t.panels : mine.first + done;
-            ptrdiff_t q = s == T ? blocks : 0; /* after the last step comes no product */
-            do {
+            for (ptrdiff_t q = 0; later.count && q < blocks; q += t.runs) {
                 t.runs = blocks - q < deep ? blocks - q : deep;
                 t.b = U + p * panel + q * t.b_run;
                 t.start = job->drop && q == 0 ? zeros : NULL;
-                for (ptrdiff_t b = mine.top; b < mine.bottom; b += ROWS) {
-                    t.rows = (int)(mine.bottom - b < ROWS ? mine.bottom - b : ROWS);
-                    for (int i = 0; i < t.rows; ++i) {
-                        t.a[i] = gates + q * block + ((later * B + b + i) * KEPT + SHIFT) * LANES;
-                        t.c[i] = product + (b + i) * job->carry_row + p * 2 * LANES;
+                for (ptrdiff_t i = 0; i < later.count; i += ROWS) {
+                    t.rows = (int)(later.count - i < ROWS ? later.count - i : ROWS);
+                    for (int r = 0; r < t.rows; ++r) {
+                        t.a[r] = gates + q * block + ((later.row + i + r) * KEPT + SHIFT) * LANES;
+                        t.c[r] = product + cgru_sequence_of(&later, i + r) * job->carry_row +
+                                 p * 2 * LANES;
                     }
-                    if (t.runs)
-                        NAME(run_tile_2)(&t);
-                    if (q + t.runs < blocks || s == 0)
-                        continue;
-                    for (ptrdiff_t j = PER_PAIR * p; j < PER_PAIR * (p + t.panels) && j < blocks; ++j)
-                        CELL(finish_step_grad)(job, &step, j, b, t.rows,
-                                               gates + j * block + (time * B + b) * KEPT * LANES);
+                    NAME(run_tile_2)(&t);
                 }
-                q += t.runs;
-            } while (q < blocks);
+            }
+            for (ptrdiff_t j = PER_PAIR * p; j < PER_PAIR * (p + t.panels) && j < blocks; ++j)
+                CELL(finish_step_grad)(job, &step, j, 0, step.rows.count,
+                                       gates + j * block + step.rows.row * KEPT * LANES);
         }
+        if (s && step.rows.count < mine.bottom - mine.top)
+            CELL(keep_state_grads)(job, &mine, &step, job->mask + time * job->mask_step);
+        later = step.rows;
         CELL(meet)(&mine);
     }
     for (ptrdiff_t b = mine.top; job->start_grad && b < mine.bottom; ++b)
@@ -601,23 +650,22 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                               ptrdiff_t first, ptrdiff_t last, REAL *to)
 {
     enum { DEPTH = 512 }; /* rows at a time: the gates of a group then stay in the L2 cache */
-    const ptrdiff_t B = job->batch, H = job->units, rows = job->steps * B;
+    const ptrdiff_t H = job->units, rows = cgru_first_row(job, job->steps);
     const ptrdiff_t j0 = group * GROUP, j1 = j0 + GROUP < BLOCKS(H) ? j0 + GROUP : BLOCKS(H);
     REAL strip[DEPTH * STRIP] __attribute__((aligned(64)));
-    for (ptrdiff_t row = 0; row < rows; row += DEPTH)
+    for (ptrdiff_t row = 0; row < rows; row += DEPTH) {
+        const cgru_walk start_of_all = cgru_walk_from(job, row);
         for (ptrdiff_t k = first; k < last; k += STRIP) {
             const ptrdiff_t depth = rows - row < DEPTH ? rows - row : DEPTH;
             const ptrdiff_t columns = last - k < STRIP ? last - k : STRIP;
-            ptrdiff_t t = row / B, b = row % B;
-            for (ptrdiff_t i = 0; i < depth; ++i) {
-                const REAL *from = a + t * a_time + b * a_row + k;
+            cgru_walk walk = start_of_all;
+            for (ptrdiff_t i = 0; i < depth; ++i, cgru_walk_on(&walk, rows)) {
+                const REAL *from = a + walk.time * a_time + walk.sequence * a_row + k;
                 __builtin_prefetch(from + STRIP); /* the next strip's */
                 if (columns == STRIP)
                     memcpy(strip + i * STRIP, from, STRIP * sizeof(REAL));
                 else
                     memcpy(strip + i * STRIP, from, columns * sizeof(REAL));
-                if (++b == B)
-                    b = 0, ++t;
             }
             for (ptrdiff_t p = j0 * PARTS; p < j1 * PARTS; ++p) {
                 const ptrdiff_t j = p / PARTS;
@@ -625,7 +673,8 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                 ptrdiff_t counts[PART];
                 TILE tile = {.panels = 1, .runs = 1, .inner = depth, .a_step = STRIP,
                              .b = (const REAL *)job->gates +
-                                  ((j * rows + row) * KEPT + at + first_vector) * LANES,
+                                  ((j * job->steps * job->batch + row) * KEPT + at + first_vector) *
+                                      LANES,
                              .b_step = KEPT * LANES,
                              .counts = H - j * WIDE < WIDE ? counts : NULL};
                 for (int v = 0; v < PART; ++v) {
@@ -643,13 +692,14 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                 }
             }
         }
+    }
 }
 
 /* The sums over all steps and sequences, added to the biases of block j. */
 static void CELL(bias_grad)(const cgru_sequence *job, ptrdiff_t j)
 {
-    const ptrdiff_t rows = job->steps * job->batch, H = job->units;
-    const REAL *g = (const REAL *)job->gates + j * rows * KEPT * LANES;
+    const ptrdiff_t rows = cgru_first_row(job, job->steps), H = job->units;
+    const REAL *g = (const REAL *)job->gates + j * job->steps * job->batch * KEPT * LANES;
     VEC sum[KEPT] = {{0}};
     for (ptrdiff_t i = 0; i < rows; ++i, g += KEPT * LANES)
         for (int v = 0; v < KEPT; ++v)
@@ -663,14 +713,16 @@ static void CELL(bias_grad)(const cgru_sequence *job, ptrdiff_t j)
         }
 }
 
-/* dx = the gates' gradients times W', for the rows (of all steps and sequences) first .. last - 1. */
+/* dx = the gates' gradients times W', for the rows first .. last - 1; where there is no row, dx is 0
+ * already. */
 static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t first,
                              ptrdiff_t last)
 {
     enum { DEPTH = 64 }; /* rows at a time: their gates then stay in the L2 cache */
     const ptrdiff_t I = job->inputs, blocks = BLOCKS(job->units);
     const ptrdiff_t block = job->steps * job->batch * KEPT * LANES, width = 2 * LANES;
-    for (ptrdiff_t i = first; i < last; i += DEPTH)
+    for (ptrdiff_t i = first; i < last; i += DEPTH) {
+        const cgru_walk start_of_all = cgru_walk_from(job, i);
         for (ptrdiff_t column = 0; column < I; column += width) {
             const ptrdiff_t more = I - column - LANES;
             const ptrdiff_t counts[] = {more < 0 ? I - column : LANES,
@@ -680,15 +732,17 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
                       .a_run = block, .b = W + column / width * blocks * COLUMNS * LANES * width,
                       .b_step = width, .b_run = COLUMNS * LANES * width,
                       .start = zeros, .c_at = {0, LANES}, .counts = more < LANES ? counts : NULL};
+            cgru_walk walk = start_of_all;
             for (ptrdiff_t row = i; row < i + DEPTH && row < last; row += ROWS) {
                 t.rows = (int)(last - row < ROWS ? last - row : ROWS);
-                for (int r = 0; r < t.rows; ++r) {
-                    t.a[r] = (const REAL *)job->gates + (row + r) * KEPT * LANES;
-                    t.c[r] = (REAL *)job->dx + (row + r) * I + column;
+                for (int r = 0; r < t.rows; ++r, cgru_walk_on(&walk, last)) {
+                    t.a[r] = (const REAL *)job->gates + walk.row * KEPT * LANES;
+                    t.c[r] = (REAL *)job->dx + (walk.time * job->batch + walk.sequence) * I + column;
                 }
                 NAME(run_tile_2)(&t);
             }
         }
+    }
 }
 
 static void CELL(backward)(void *argument, int thread, int threads)
@@ -724,7 +778,7 @@ static void CELL(backward)(void *argument, int thread, int threads)
         first += end - strip;
     }
     if (job->dx) {
-        cgru_share(T * B, ROWS, thread, threads, &first, &last);
+        cgru_share(cgru_first_row(job, T), ROWS, thread, threads, &first, &last);
         CELL(input_grad)(job, (const REAL *)job->packed + part[1], first, last);
     }
 }

@@ -16,10 +16,12 @@
  * each share the units. */
 static double cgru_cost(const cgru_sequence *job, int lanes, int tile, int groups, int members)
 {
-    const ptrdiff_t tiles = (job->batch + tile - 1) / tile, blocks = (job->units + lanes - 1) / lanes;
+    /* The rows of a step; where a mask leaves some out, in the mean. */
+    const ptrdiff_t batch = (cgru_first_row(job, job->steps) + job->steps - 1) / job->steps;
+    const ptrdiff_t tiles = (batch + tile - 1) / tile, blocks = (job->units + lanes - 1) / lanes;
     const double my_tiles = (double)((tiles + groups - 1) / groups);
     const double my_blocks = (double)((blocks + members - 1) / members);
-    const double rows = job->batch < tile ? (double)job->batch : my_tiles * tile;
+    const double rows = batch < tile ? (double)batch : my_tiles * tile;
     const double bytes = my_blocks * job->gate_count * 4 * lanes * (double)job->units;
     const double rate = bytes > CGRU_NEAR ? CGRU_FAR_RATE : CGRU_NEAR_RATE;
     const double sums = rows * my_blocks * 0.5 * job->gate_count * (double)job->units;

@@ -84,6 +84,8 @@ static exact reference(const cgru_sequence *job, const void *bias, const void *d
     for (ptrdiff_t b = 0; b < B; ++b) {
         exact h[64] = {0}, c[64] = {0}, next[64];
         for (ptrdiff_t t = 0; t < T; ++t) {
+            if (job->mask && !job->mask[b * T + t])
+                continue;
             for (ptrdiff_t j = 0; j < H; ++j) {
                 exact in[4], state[4];
                 for (int g = 0; g < G; ++g) {
@@ -108,8 +110,8 @@ static exact reference(const cgru_sequence *job, const void *bias, const void *d
     return loss;
 }
 
-static void check_cell(const char *level, int d, int threads, int G, ptrdiff_t B, ptrdiff_t T,
-                       ptrdiff_t I, ptrdiff_t H)
+static void check_cell(const char *level, int d, int threads, int G, int masked, ptrdiff_t B,
+                       ptrdiff_t T, ptrdiff_t I, ptrdiff_t H)
 {
     const ptrdiff_t lanes = cgru_lanes(d), biases = (G == 3 ? 2 : 1) * G * H;
     const cgru_cell *kernels = cgru_cell_of(G, d);
@@ -123,6 +125,15 @@ static void check_cell(const char *level, int d, int threads, int G, ptrdiff_t B
                     .recurrent_kernel = draw(H * G * H, d, 0.4), .bias = bias, .chunk = 2,
                     .gate_steps = T, .h = zeros((T + 1) * B * H, d),
                     .c = zeros((T + 1) * B * H, d)};
+    uint8_t *mask = malloc(B * T);
+    for (ptrdiff_t i = 0; i < B * T; ++i)
+        mask[i] = uniform() < 0.2;
+    if (masked) {
+        job.mask = mask;
+        job.mask_row = T;
+        job.mask_step = 1;
+        cgru_list_rows(&job, malloc(cgru_rows_size(&job) * sizeof(ptrdiff_t)));
+    }
     cgru_thread_limit = threads;
     job.read = job.h;
     job.gates = zeros(kernels->gates_size(&job), d);
@@ -224,14 +235,15 @@ int main(void)
     for (int i = 0; i < cgru_count_levels(); ++i)
         for (int d = 0; d < 2; ++d) {
             cgru_active = &cgru_levels[i];
-            for (int threads = 1; threads <= 3; threads += 2)
-                for (int gates = 1; gates <= 4; gates += gates == 1 ? 2 : 1) {
-                    check_cell(cgru_active->name, d, threads, gates, 1, 4, 3, 40);
-                    check_cell(cgru_active->name, d, threads, gates, 19, 3, 5, 17);
-                    check_cell(cgru_active->name, d, threads, gates, 3, 1, 33, 9);
-                    /* Weights that are more than the L1 cache holds. */
-                    check_cell(cgru_active->name, d, threads, gates, 5, 2, 1030, 3);
-                }
+            for (int masked = 0; masked <= 1; ++masked)
+                for (int gates = 1; gates <= 4; gates += gates == 1 ? 2 : 1)
+                    for (int threads = 1; threads <= 3; threads += 2) {
+                        check_cell(cgru_active->name, d, threads, gates, masked, 1, 4, 3, 40);
+                        check_cell(cgru_active->name, d, threads, gates, masked, 19, 3, 5, 17);
+                        check_cell(cgru_active->name, d, threads, gates, masked, 3, 1, 33, 9);
+                        /* Weights that are more than the L1 cache holds. */
+                        check_cell(cgru_active->name, d, threads, gates, masked, 5, 2, 1030, 3);
+                    }
             check_product(cgru_active->name, d, 37);
             check_product(cgru_active->name, d, 1);
             check_activations(cgru_active->name, d);
