@@ -223,7 +223,7 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
                           const REAL *bias, ptrdiff_t time, ptrdiff_t end, ptrdiff_t origin)
 {
     const ptrdiff_t I = job->inputs, last = cgru_first_row(job, end);
-    const cgru_walk start_of_all = cgru_walk_from(job, cgru_first_row(job, time));
+    const cgru_walk begin = cgru_walk_from(job, cgru_first_row(job, time));
     const REAL *x = job->x;
     REAL *gates = job->gates;
     for (ptrdiff_t p = mine->first * PARTS; p < mine->last * PARTS; ++p)
@@ -233,7 +233,7 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
             TILE t = {.panels = 1, .runs = 1, .inner = I - k < DEEP ? I - k : DEEP, .a_step = 1,
                       .b = W + (p * I + k) * PART * LANES, .b_step = PART * LANES,
                       .c_at = IN_A_ROW, .start = k == 0 ? start : NULL};
-            cgru_walk walk = start_of_all;
+            cgru_walk walk = begin;
             while (walk.row < last) {
                 for (t.rows = 0; t.rows < ROWS && walk.row < last; cgru_walk_on(&walk, last)) {
                     if (walk.sequence < mine->top || walk.sequence >= mine->bottom)
@@ -253,9 +253,9 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
 
 /* Where one step reads and writes. */
 typedef struct {
-    const REAL *x, *h, *read, *c;              /* of sequence 0 */
+    const REAL *x, *h, *read, *c;    /* of sequence 0 */
     REAL *next, *next_read, *next_c; /* the new states */
-    REAL *gates;                     /* of the first row, and block 0 */
+    REAL *gates;                     /* of the first row, in block 0 */
     cgru_rows rows;
 } CELL(step);
 
@@ -263,16 +263,19 @@ typedef struct {
 static void CELL(keep_states)(const cgru_sequence *job, const CELL(part) *mine,
                               const CELL(step) *step, const uint8_t *mask)
 {
-    const ptrdiff_t H = job->units, unit = mine->first * WIDE;
-    const size_t size = sizeof(REAL) * (mine->last * WIDE < H ? mine->last * WIDE - unit : H - unit);
-    for (ptrdiff_t b = mine->top; b < mine->bottom; ++b)
-        if (!mask[b * job->mask_row]) {
-            memcpy(step->next + b * H + unit, step->h + b * H + unit, size);
-            if (STATES == 2)
-                memcpy(step->next_c + b * H + unit, step->c + b * H + unit, size);
-            if (job->drop)
-                memcpy(step->next_read + b * H + unit, step->read + b * H + unit, size);
-        }
+    const ptrdiff_t H = job->units, first = mine->first * WIDE;
+    const ptrdiff_t last = mine->last * WIDE < H ? mine->last * WIDE : H;
+    const size_t size = last > first ? (last - first) * sizeof(REAL) : 0;
+    for (ptrdiff_t b = mine->top; b < mine->bottom; ++b) {
+        const ptrdiff_t at = b * H + first;
+        if (mask[b * job->mask_row])
+            continue;
+        memcpy(step->next + at, step->h + at, size);
+        if (STATES == 2)
+            memcpy(step->next_c + at, step->c + at, size);
+        if (job->drop)
+            memcpy(step->next_read + at, step->read + at, size);
+    }
 }
 
 /* Gates and new states of WAYS vectors, each of which belongs to a row of the step and a unit; a
@@ -434,11 +437,11 @@ static void CELL(forward)(void *argument, int thread, int threads)
         const ptrdiff_t time = job->reverse ? T - 1 - s : s;
         if (s % job->chunk == 0) {
             const ptrdiff_t count = s + job->chunk < T ? job->chunk : T - s;
-            const ptrdiff_t begin = job->reverse ? T - s - count : s;
+            const ptrdiff_t early = job->reverse ? T - s - count : s;
             if (!job->keep)
-                origin = cgru_first_row(job, begin);
+                origin = cgru_first_row(job, early);
             if (!whole)
-                CELL(project)(job, &mine, W, bias, begin, begin + count, origin);
+                CELL(project)(job, &mine, W, bias, early, early + count, origin);
         }
         const ptrdiff_t before = (job->ring ? s % 2 : job->reverse ? time + 1 : time) * B * H;
         const ptrdiff_t after = (job->ring ? (s + 1) % 2 : job->reverse ? time : time + 1) * B * H;
@@ -513,14 +516,13 @@ typedef struct {
     cgru_rows rows;
 } CELL(back);
 
-/* The gradients of the gates g of some rows of a step, `rows` from the one at `i` on, in block j,
- * from that of the new state, to which the loss's own `dy` is added; carry is left with what reaches
- * the old state directly. */
+/* The gradients of the gates g of a step in block j, from that of the new state, to which the loss's
+ * own `dy` is added; carry is left with what reaches the old state directly. */
 static INLINE void CELL(finish_step_grad)(const cgru_sequence *job, const CELL(back) *step,
-                                          ptrdiff_t j, ptrdiff_t i, ptrdiff_t rows, REAL *g)
+                                          ptrdiff_t j, REAL *g)
 {
     const ptrdiff_t H = job->units;
-    for (const ptrdiff_t end = i + rows; i < end; ++i, g += KEPT * LANES)
+    for (ptrdiff_t i = 0; i < step->rows.count; ++i, g += KEPT * LANES)
         for (int place = 0; place < SPAN; ++place) {
             const ptrdiff_t unit = j * WIDE + place * LANES, count = H - unit;
             const ptrdiff_t b = cgru_sequence_of(&step->rows, i);
@@ -552,11 +554,11 @@ static void CELL(keep_state_grads)(const cgru_sequence *job, const CELL(part) *m
                                    const CELL(back) *step, const uint8_t *mask)
 {
     const ptrdiff_t H = job->units;
-    for (ptrdiff_t b = mine->top; b < mine->bottom; ++b)
+    for (ptrdiff_t b = mine->top; b < mine->bottom; ++b) {
+        if (mask[b * job->mask_row])
+            continue;
         for (ptrdiff_t unit = 2 * mine->first * LANES; unit < 2 * mine->last * LANES && unit < H;
              unit += LANES) {
-            if (mask[b * job->mask_row])
-                break;
             VEC d = CELL(state_grad)(job, unit, b);
             if (step->dy)
                 d += CELL(load_units)(step->dy + b * job->dy_row + unit, H - unit);
@@ -564,6 +566,7 @@ static void CELL(keep_state_grads)(const cgru_sequence *job, const CELL(part) *m
             if (job->drop)
                 NAME(store)((REAL *)job->dread + b * job->carry_row + unit, SPLAT(0));
         }
+    }
 }
 
 /* The gradients of all gates, step by step from the last; those of the first state in `carry`. */
@@ -624,7 +627,7 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
                 }
             }
             for (ptrdiff_t j = PER_PAIR * p; j < PER_PAIR * (p + t.panels) && j < blocks; ++j)
-                CELL(finish_step_grad)(job, &step, j, 0, step.rows.count,
+                CELL(finish_step_grad)(job, &step, j,
                                        gates + j * block + step.rows.row * KEPT * LANES);
         }
         if (s && step.rows.count < mine.bottom - mine.top)
@@ -654,11 +657,11 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
     const ptrdiff_t j0 = group * GROUP, j1 = j0 + GROUP < BLOCKS(H) ? j0 + GROUP : BLOCKS(H);
     REAL strip[DEPTH * STRIP] __attribute__((aligned(64)));
     for (ptrdiff_t row = 0; row < rows; row += DEPTH) {
-        const cgru_walk start_of_all = cgru_walk_from(job, row);
+        const cgru_walk begin = cgru_walk_from(job, row);
         for (ptrdiff_t k = first; k < last; k += STRIP) {
             const ptrdiff_t depth = rows - row < DEPTH ? rows - row : DEPTH;
             const ptrdiff_t columns = last - k < STRIP ? last - k : STRIP;
-            cgru_walk walk = start_of_all;
+            cgru_walk walk = begin;
             for (ptrdiff_t i = 0; i < depth; ++i, cgru_walk_on(&walk, rows)) {
                 const REAL *from = a + walk.time * a_time + walk.sequence * a_row + k;
                 __builtin_prefetch(from + STRIP); /* the next strip's */
@@ -722,7 +725,7 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
     const ptrdiff_t I = job->inputs, blocks = BLOCKS(job->units);
     const ptrdiff_t block = job->steps * job->batch * KEPT * LANES, width = 2 * LANES;
     for (ptrdiff_t i = first; i < last; i += DEPTH) {
-        const cgru_walk start_of_all = cgru_walk_from(job, i);
+        const cgru_walk begin = cgru_walk_from(job, i);
         for (ptrdiff_t column = 0; column < I; column += width) {
             const ptrdiff_t more = I - column - LANES;
             const ptrdiff_t counts[] = {more < 0 ? I - column : LANES,
@@ -732,7 +735,7 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
                       .a_run = block, .b = W + column / width * blocks * COLUMNS * LANES * width,
                       .b_step = width, .b_run = COLUMNS * LANES * width,
                       .start = zeros, .c_at = {0, LANES}, .counts = more < LANES ? counts : NULL};
-            cgru_walk walk = start_of_all;
+            cgru_walk walk = begin;
             for (ptrdiff_t row = i; row < i + DEPTH && row < last; row += ROWS) {
                 t.rows = (int)(last - row < ROWS ? last - row : ROWS);
                 for (int r = 0; r < t.rows; ++r, cgru_walk_on(&walk, last)) {
