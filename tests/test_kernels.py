@@ -312,6 +312,20 @@ def test_masked_steps_keep_the_state_and_pass_gradients_through(rng, kind, reset
         assert not gradient.any()
 
 
+@pytest.mark.parametrize("units", [20, 300])  # in one pass, or with the input projection apart
+def test_masked_steps_are_left_out_of_the_work(rng, units):
+    def written(mask):
+        """Of the gates, which the case filled with NaN."""
+        case = PackedSequence(rng, (6, 5, 3, units), mask=mask)
+        return np.isfinite(case.forward()[3]).sum(), case.mask
+
+    whole, _ = written("no mask")
+    some, mask = written("random")
+    assert 0 < mask.sum() < mask.size
+    assert some == whole * mask.sum() // mask.size
+    assert written("all masked")[0] == 0
+
+
 @KERNELS
 def test_gru_kernels_refuse_shapes_that_do_not_agree(rng, kind, reset_after):
     case = kind(rng, (3, 4, 2, 5), reset_after)

@@ -222,8 +222,8 @@ static INLINE void CELL(meet)(CELL(part) *mine)
 static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, const REAL *W,
                           const REAL *bias, ptrdiff_t time, ptrdiff_t end, ptrdiff_t origin)
 {
-    const ptrdiff_t I = job->inputs, last = cgru_first_row(job, end);
-    const cgru_walk begin = cgru_walk_from(job, cgru_first_row(job, time));
+    const ptrdiff_t I = job->inputs;
+    const cgru_walk begin = cgru_walk_from(job, time, mine->top, mine->bottom);
     const REAL *x = job->x;
     REAL *gates = job->gates;
     for (ptrdiff_t p = mine->first * PARTS; p < mine->last * PARTS; ++p)
@@ -234,19 +234,17 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
                       .b = W + (p * I + k) * PART * LANES, .b_step = PART * LANES,
                       .c_at = IN_A_ROW, .start = k == 0 ? start : NULL};
             cgru_walk walk = begin;
-            while (walk.row < last) {
-                for (t.rows = 0; t.rows < ROWS && walk.row < last; cgru_walk_on(&walk, last)) {
-                    if (walk.sequence < mine->top || walk.sequence >= mine->bottom)
-                        continue; /* another group's */
+            while (walk.time < end) {
+                for (t.rows = 0; t.rows < ROWS && walk.time < end; cgru_walk_on(job, &walk)) {
+                    const ptrdiff_t b = cgru_sequence_of(&walk.rows, walk.place);
+                    const ptrdiff_t row = walk.rows.row + walk.place - origin;
                     const int r = t.rows++;
-                    t.a[r] = x + walk.time * job->x_step + walk.sequence * job->x_row + k;
-                    t.c[r] = gates + ((j * job->gate_steps * job->batch + walk.row - origin) * KEPT +
-                                      first) * LANES;
+                    t.a[r] = x + walk.time * job->x_step + b * job->x_row + k;
+                    t.c[r] = gates + ((j * job->gate_steps * job->batch + row) * KEPT + first) * LANES;
                     for (int v = COLUMNS; v < KEPT; ++v)
                         NAME(store)(t.c[r] + v * LANES, NAME(load)(start + v * LANES));
                 }
-                if (t.rows)
-                    NAME(run_tile)(PART, &t);
+                NAME(run_tile)(PART, &t);
             }
         }
 }
@@ -657,13 +655,14 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
     const ptrdiff_t j0 = group * GROUP, j1 = j0 + GROUP < BLOCKS(H) ? j0 + GROUP : BLOCKS(H);
     REAL strip[DEPTH * STRIP] __attribute__((aligned(64)));
     for (ptrdiff_t row = 0; row < rows; row += DEPTH) {
-        const cgru_walk begin = cgru_walk_from(job, row);
+        const cgru_walk begin = cgru_walk_at(job, row);
         for (ptrdiff_t k = first; k < last; k += STRIP) {
             const ptrdiff_t depth = rows - row < DEPTH ? rows - row : DEPTH;
             const ptrdiff_t columns = last - k < STRIP ? last - k : STRIP;
             cgru_walk walk = begin;
-            for (ptrdiff_t i = 0; i < depth; ++i, cgru_walk_on(&walk, rows)) {
-                const REAL *from = a + walk.time * a_time + walk.sequence * a_row + k;
+            for (ptrdiff_t i = 0; i < depth; ++i, cgru_walk_on(job, &walk)) {
+                const ptrdiff_t b = cgru_sequence_of(&walk.rows, walk.place);
+                const REAL *from = a + walk.time * a_time + b * a_row + k;
                 __builtin_prefetch(from + STRIP); /* the next strip's */
                 if (columns == STRIP)
                     memcpy(strip + i * STRIP, from, STRIP * sizeof(REAL));
@@ -725,7 +724,7 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
     const ptrdiff_t I = job->inputs, blocks = BLOCKS(job->units);
     const ptrdiff_t block = job->steps * job->batch * KEPT * LANES, width = 2 * LANES;
     for (ptrdiff_t i = first; i < last; i += DEPTH) {
-        const cgru_walk begin = cgru_walk_from(job, i);
+        const cgru_walk begin = cgru_walk_at(job, i);
         for (ptrdiff_t column = 0; column < I; column += width) {
             const ptrdiff_t more = I - column - LANES;
             const ptrdiff_t counts[] = {more < 0 ? I - column : LANES,
@@ -738,9 +737,10 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
             cgru_walk walk = begin;
             for (ptrdiff_t row = i; row < i + DEPTH && row < last; row += ROWS) {
                 t.rows = (int)(last - row < ROWS ? last - row : ROWS);
-                for (int r = 0; r < t.rows; ++r, cgru_walk_on(&walk, last)) {
-                    t.a[r] = (const REAL *)job->gates + walk.row * KEPT * LANES;
-                    t.c[r] = (REAL *)job->dx + (walk.time * job->batch + walk.sequence) * I + column;
+                for (int r = 0; r < t.rows; ++r, cgru_walk_on(job, &walk)) {
+                    const ptrdiff_t b = cgru_sequence_of(&walk.rows, walk.place);
+                    t.a[r] = (const REAL *)job->gates + (row + r) * KEPT * LANES;
+                    t.c[r] = (REAL *)job->dx + (walk.time * job->batch + b) * I + column;
                 }
                 NAME(run_tile_2)(&t);
             }

@@ -85,47 +85,44 @@ static inline ptrdiff_t cgru_sequence_of(const cgru_rows *rows, ptrdiff_t i)
     return rows->sequences ? rows->sequences[i] : rows->first + i;
 }
 
-/* A walk over all rows. */
+/* A walk over the rows of the sequences first .. last - 1, step by step; at its end `time` is that of
+ * the step after the last one. */
 typedef struct {
-    ptrdiff_t row, time, sequence;
-    ptrdiff_t batch;
-    const ptrdiff_t *first_row, *sequences; /* NULL: all take part in each step */
+    ptrdiff_t first, last, time, place; /* the place among the rows of the step */
+    cgru_rows rows;
 } cgru_walk;
 
-static inline void cgru_find_step(cgru_walk *walk)
+static inline void cgru_find_row(const cgru_sequence *job, cgru_walk *walk)
 {
-    walk->sequence = walk->sequences[walk->row];
-    while (walk->row >= walk->first_row[walk->time + 1])
-        ++walk->time;
+    while (walk->place == walk->rows.count && ++walk->time < job->steps) {
+        walk->rows = cgru_rows_of(job, walk->time, walk->first, walk->last);
+        walk->place = 0;
+    }
 }
 
-/* A walk that begins at a row; at none, if there are no more. */
-static inline cgru_walk cgru_walk_from(const cgru_sequence *job, ptrdiff_t row)
+static inline cgru_walk cgru_walk_from(const cgru_sequence *job, ptrdiff_t time, ptrdiff_t first,
+                                       ptrdiff_t last)
 {
-    cgru_walk walk = {.row = row, .batch = job->batch};
-    if (job->mask) {
-        walk.first_row = job->first_row;
-        walk.sequences = job->row_sequence;
-        if (row < job->first_row[job->steps])
-            cgru_find_step(&walk);
-    } else {
-        walk.time = row / job->batch;
-        walk.sequence = row % job->batch;
-    }
+    cgru_walk walk = {first, last, time, 0, cgru_rows_of(job, time, first, last)};
+    cgru_find_row(job, &walk);
     return walk;
 }
 
-/* To the next row, of which there are `rows`. */
-static inline void cgru_walk_on(cgru_walk *walk, ptrdiff_t rows)
+/* The walk over all sequences that begins at a row. */
+static inline cgru_walk cgru_walk_at(const cgru_sequence *job, ptrdiff_t row)
 {
-    ++walk->row;
-    if (walk->sequences) {
-        if (walk->row < rows)
-            cgru_find_step(walk);
-    } else if (++walk->sequence == walk->batch) {
-        walk->sequence = 0;
-        ++walk->time;
-    }
+    ptrdiff_t time = job->mask ? 0 : row / job->batch;
+    while (job->mask && job->first_row[time + 1] <= row)
+        ++time;
+    cgru_walk walk = cgru_walk_from(job, time, 0, job->batch);
+    walk.place = row - walk.rows.row;
+    return walk;
+}
+
+static inline void cgru_walk_on(const cgru_sequence *job, cgru_walk *walk)
+{
+    ++walk->place;
+    cgru_find_row(job, walk);
 }
 
 #endif
