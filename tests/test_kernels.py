@@ -312,11 +312,10 @@ def test_masked_steps_keep_the_state_and_pass_gradients_through(rng, kind, reset
         assert not gradient.any()
 
 
-@pytest.mark.parametrize("units", [20, 300])  # in one pass, or with the input projection apart
-def test_masked_steps_are_left_out_of_the_work(rng, units):
+def test_masked_steps_are_left_out_of_the_work(rng):
     def written(mask):
-        """Of the gates, which the case filled with NaN."""
-        case = PackedSequence(rng, (6, 5, 3, units), mask=mask)
+        """Of the gates, which the case filled with NaN; so many units are projected apart."""
+        case = PackedSequence(rng, (6, 5, 3, 1200), mask=mask)
         return np.isfinite(case.forward()[3]).sum(), case.mask
 
     whole, _ = written("no mask")
