@@ -8,7 +8,7 @@
 #include "elementwise.h"
 
 static const LOOPS NAME(loops) = {
-    VECTOR_BYTES, ROWS, {&NAME(gru_kernels), &NAME(lstm_kernels), &NAME(simple_kernels)},
+    VECTOR_BYTES, DEALT, {&NAME(gru_kernels), &NAME(lstm_kernels), &NAME(simple_kernels)},
     NAME(product), NAME(sgd), NAME(rmsprop), NAME(adam), NAME(nadam), NAME(adamax), NAME(adagrad),
     NAME(adadelta), NAME(lion), NAME(blend),
     NAME(gru_gates), NAME(gru_gates_grad),
@@ -41,6 +41,9 @@ static const LOOPS NAME(loops) = {
 #undef WAYS
 #undef EACH
 #undef ROWS
+#undef MOST_ROWS
+#undef FEWER_ROWS
+#undef DEALT
 #undef ABREAST
 #undef TILE
 #undef EACH_VECTOR

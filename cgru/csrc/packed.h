@@ -205,7 +205,7 @@ static CELL(part) CELL(part_of)(const cgru_sequence *job, int thread, int thread
     mine.members = members;
     mine.round = 0;
     mine.meeting = &cgru_meetings[group].count;
-    cgru_share_sequences(job, ROWS, group, &mine.top, &mine.bottom);
+    cgru_share_sequences(job, DEALT, group, &mine.top, &mine.bottom);
     cgru_share(items, 1, thread % members, members, &mine.first, &mine.last);
     return mine;
 }
@@ -235,7 +235,7 @@ static void CELL(project)(const cgru_sequence *job, const CELL(part) *mine, cons
                       .c_at = IN_A_ROW, .start = k == 0 ? start : NULL};
             cgru_walk walk = begin;
             while (walk.time < end) {
-                for (t.rows = 0; t.rows < ROWS && walk.time < end; cgru_walk_on(job, &walk)) {
+                for (t.rows = 0; t.rows < ROWS(PART) && walk.time < end; cgru_walk_on(job, &walk)) {
                     const ptrdiff_t b = cgru_sequence_of(&walk.rows, walk.place);
                     const ptrdiff_t row = walk.rows.row + walk.place - origin;
                     const int r = t.rows++;
@@ -343,7 +343,7 @@ static INLINE void CELL(whole_sums)(const int rows, const int first, VEC (*all)[
                                     const REAL *const *h, ptrdiff_t inner, const REAL *U,
                                     ptrdiff_t units, const REAL *bias)
 {
-    VEC projected[ROWS * PART], sums[ROWS * PART];
+    VEC projected[ROWS(PART) * PART], sums[ROWS(PART) * PART];
     UNROLL
     for (int i = 0; i < rows; ++i)
         UNROLL
@@ -378,9 +378,9 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
                                     const REAL *bias, ptrdiff_t inner, ptrdiff_t j,
                                     ptrdiff_t start, ptrdiff_t count)
 {
-    VEC all[ROWS][KEPT];
-    const REAL *x[ROWS], *h[ROWS];
-    ptrdiff_t row[ROWS * SPAN], unit[ROWS * SPAN];
+    VEC all[ROWS(PART)][KEPT];
+    const REAL *x[ROWS(PART)], *h[ROWS(PART)];
+    ptrdiff_t row[ROWS(PART) * SPAN], unit[ROWS(PART) * SPAN];
     UNROLL
     for (int i = 0; i < rows; ++i) {
         /* Beyond the last row that one again, to be stored in the same place. */
@@ -415,8 +415,8 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
     {                                                                                           \
         CELL(whole_step)(rows, job, step, W, U, bias, inner, j, start, count);                  \
     }
-WHOLE_STEP(whole_step_full, ROWS)
-WHOLE_STEP(whole_step_half, ROWS / 2)
+WHOLE_STEP(whole_step_full, ROWS(PART))
+WHOLE_STEP(whole_step_fewer, FEWER_ROWS(PART))
 #undef WHOLE_STEP
 
 static void CELL(forward)(void *argument, int thread, int threads)
@@ -459,10 +459,12 @@ static void CELL(forward)(void *argument, int thread, int threads)
         /* The first state may be known to be 0: then there is nothing to multiply. */
         const ptrdiff_t inner = s == 0 && job->from_zero ? 0 : H;
         for (ptrdiff_t j = mine.first; whole && j < mine.last; ++j)
-            for (ptrdiff_t i = 0; i < rows.count; i += ROWS)
-                (rows.count - i > ROWS / 2 ? CELL(whole_step_full) : CELL(whole_step_half))(
+            for (ptrdiff_t i = 0, height; i < rows.count; i += height) {
+                height = NAME(height)(PART, rows.count - i);
+                (height > FEWER_ROWS(PART) ? CELL(whole_step_full) : CELL(whole_step_fewer))(
                     job, &step, W + j * I * COLUMNS * LANES, U + j * panel, bias + j * KEPT * LANES,
-                    inner, j, i, rows.count - i < ROWS ? rows.count - i : ROWS);
+                    inner, j, i, height);
+            }
         TILE t = {.runs = 1, .a_step = 1, .b_step = PART * LANES, .b_panel = panel,
                   .c_at = IN_A_ROW, .c_panel = block};
         const ptrdiff_t count = whole ? 0 : mine.last - mine.first;
@@ -474,8 +476,8 @@ static void CELL(forward)(void *argument, int thread, int threads)
                 do {
                     t.inner = inner - k < DEEP ? inner - k : DEEP;
                     t.b = U + j * panel + (first * H + k * PART) * LANES;
-                    for (ptrdiff_t i = 0; i < rows.count; i += ROWS) {
-                        t.rows = (int)(rows.count - i < ROWS ? rows.count - i : ROWS);
+                    for (ptrdiff_t i = 0; i < rows.count; i += t.rows) {
+                        t.rows = NAME(height)(PART, rows.count - i);
                         for (int r = 0; r < t.rows; ++r) {
                             t.a[r] = step.read + cgru_sequence_of(&rows, i + r) * H + k;
                             t.c[r] = step.gates + j * block +
@@ -614,8 +616,8 @@ static void CELL(backward_steps)(const cgru_sequence *job, int thread, int threa
                 t.runs = blocks - q < deep ? blocks - q : deep;
                 t.b = U + p * panel + q * t.b_run;
                 t.start = job->drop && q == 0 ? zeros : NULL;
-                for (ptrdiff_t i = 0; i < later.count; i += ROWS) {
-                    t.rows = (int)(later.count - i < ROWS ? later.count - i : ROWS);
+                for (ptrdiff_t i = 0; i < later.count; i += t.rows) {
+                    t.rows = NAME(height)(2, later.count - i);
                     for (int r = 0; r < t.rows; ++r) {
                         t.a[r] = gates + q * block + ((later.row + i + r) * KEPT + SHIFT) * LANES;
                         t.c[r] = product + cgru_sequence_of(&later, i + r) * job->carry_row +
@@ -684,8 +686,8 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                     counts[v] = left < 0 ? 0 : left;
                     tile.c_at[v] = CELL(column)(H, order, 0, first_vector + v);
                 }
-                for (ptrdiff_t c = 0; c < columns; c += ROWS) {
-                    tile.rows = (int)(columns - c < ROWS ? columns - c : ROWS);
+                for (ptrdiff_t c = 0; c < columns; c += tile.rows) {
+                    tile.rows = NAME(height)(PART, columns - c);
                     for (int i = 0; i < tile.rows; ++i) {
                         tile.a[i] = strip + c + i;
                         tile.c[i] = to + (k + c + i) * GATES * H + j * WIDE;
@@ -724,6 +726,7 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
     const ptrdiff_t I = job->inputs, blocks = BLOCKS(job->units);
     const ptrdiff_t block = job->steps * job->batch * KEPT * LANES, width = 2 * LANES;
     for (ptrdiff_t i = first; i < last; i += DEPTH) {
+        const ptrdiff_t end = i + DEPTH < last ? i + DEPTH : last;
         const cgru_walk begin = cgru_walk_at(job, i);
         for (ptrdiff_t column = 0; column < I; column += width) {
             const ptrdiff_t more = I - column - LANES;
@@ -735,8 +738,8 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
                       .b_step = width, .b_run = COLUMNS * LANES * width,
                       .start = zeros, .c_at = {0, LANES}, .counts = more < LANES ? counts : NULL};
             cgru_walk walk = begin;
-            for (ptrdiff_t row = i; row < i + DEPTH && row < last; row += ROWS) {
-                t.rows = (int)(last - row < ROWS ? last - row : ROWS);
+            for (ptrdiff_t row = i; row < end; row += t.rows) {
+                t.rows = NAME(height)(2, end - row);
                 for (int r = 0; r < t.rows; ++r, cgru_walk_on(job, &walk)) {
                     const ptrdiff_t b = cgru_sequence_of(&walk.rows, walk.place);
                     t.a[r] = (const REAL *)job->gates + (row + r) * KEPT * LANES;
@@ -781,7 +784,7 @@ static void CELL(backward)(void *argument, int thread, int threads)
         first += end - strip;
     }
     if (job->dx) {
-        cgru_share(cgru_first_row(job, T), ROWS, thread, threads, &first, &last);
+        cgru_share(cgru_first_row(job, T), DEALT, thread, threads, &first, &last);
         CELL(input_grad)(job, (const REAL *)job->packed + part[1], first, last);
     }
 }

@@ -8,18 +8,23 @@
  * b is packed: the columns of one tile lie together, k by k, so that the tile reads whole lines.
  */
 
-/* Rows of a full tile: with 3 vectors a row, 24 of the 32 registers that AVX-512 and NEON have, or
- * 12 of 16. */
+/* Rows of a full tile of 2 or 3 vectors a row: AVX-512 and NEON have 32 registers for the sums, the
+ * others 16, of which twelve sums leave enough (without multiply-add, fewer). */
 #if VECTOR_BYTES == 64 || defined(__aarch64__)
-#define ROWS 8
+#define ROWS(width) 8
+#elif VECTOR_BYTES == 32
+#define ROWS(width) ((width) == 2 ? 6 : 4)
 #else
-#define ROWS 4
+#define ROWS(width) 4
 #endif
+#define MOST_ROWS ROWS(2)
+#define FEWER_ROWS(width) (ROWS(width) > 4 ? 4 : 2) /* of a tile that is not full */
+#define DEALT ROWS(3) /* rows in which work is dealt to threads */
 #define ABREAST 4 /* panels that a single row takes together, or 2, to have sums enough in flight */
 #define TILE NAME(tile)
 
 typedef struct {
-    int rows;                  /* 1 to ROWS */
+    int rows;                  /* 1 to ROWS(width) */
     int panels;                /* of b, side by side; more than 1 only with a single row */
     ptrdiff_t runs, inner;     /* k runs over `runs` stretches of `inner` */
     ptrdiff_t a_step, a_run;   /* in a: from one k to the next, from one run to the next */
@@ -28,8 +33,8 @@ typedef struct {
     const REAL *start;         /* what c is before: a row for each panel; NULL: what c holds */
     ptrdiff_t c_at[3], c_panel;  /* in c: where each vector stands, and from panel to panel */
     const ptrdiff_t *counts;   /* lanes of each vector that exist in c; NULL: all */
-    const REAL *a[ROWS];
-    REAL *c[ROWS];
+    const REAL *a[MOST_ROWS];
+    REAL *c[MOST_ROWS];
 } TILE;
 
 /* sum [rows][panels][width] += a b, for `inner` k. */
@@ -38,6 +43,7 @@ static INLINE void NAME(accumulate)(const int rows, const int panels, const int 
                                     const REAL *b, ptrdiff_t b_step, ptrdiff_t b_panel,
                                     ptrdiff_t inner)
 {
+    CGRU_PRAGMA(GCC unroll 4) /* or a tenth of the instructions only count and compare */
     for (ptrdiff_t k = 0; k < inner; ++k) {
         VEC v[ABREAST * 3];
         UNROLL
@@ -45,7 +51,8 @@ static INLINE void NAME(accumulate)(const int rows, const int panels, const int 
             UNROLL
             for (int w = 0; w < width; ++w) {
                 v[p * width + w] = NAME(load)(b + p * b_panel + w * LANES);
-                if (rows > 1) /* a single row reads as fast as memory gives anyway */
+                /* Each line once; a single row reads as fast as memory gives anyway. */
+                if (rows > 1 && w * VECTOR_BYTES % 64 == 0)
                     __builtin_prefetch(b + p * b_panel + w * LANES + 24 * width * LANES);
             }
         UNROLL
@@ -60,8 +67,8 @@ static INLINE void NAME(accumulate)(const int rows, const int panels, const int 
 
 static INLINE void NAME(tile_body)(const int rows, const int panels, const int width, const TILE *t)
 {
-    VEC sum[ROWS * 3 > ABREAST * 3 ? ROWS * 3 : ABREAST * 3];
-    const REAL *a[ROWS];
+    VEC sum[MOST_ROWS * 3];
+    const REAL *a[MOST_ROWS];
     const ptrdiff_t from_panel = t->start ? width * LANES : t->c_panel;
     UNROLL
     for (int i = 0; i < rows; ++i) {
@@ -90,10 +97,10 @@ static INLINE void NAME(tile_body)(const int rows, const int panels, const int w
 /* A tile at the edge of c, where some lanes do not exist: through a whole one. */
 static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE *))
 {
-    REAL whole[ROWS][3 * LANES];
+    REAL whole[MOST_ROWS][3 * LANES];
     TILE inside = *t;
     inside.counts = NULL;
-    for (int i = 0; i < ROWS; ++i) {
+    for (int i = 0; i < ROWS(width); ++i) {
         inside.c[i] = whole[i];
         for (int w = 0; w < width && !t->start; ++w)
             NAME(store)(whole[i] + w * LANES, NAME(load_some)(t->c[i] + t->c_at[w], t->counts[w]));
@@ -109,11 +116,15 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
 #define TILES_OF(width)                                                              \
     static void NAME(tile_full_##width)(const TILE *t)                               \
     {                                                                                \
-        NAME(tile_body)(ROWS, 1, width, t);                                          \
+        NAME(tile_body)(ROWS(width), 1, width, t);                                   \
     }                                                                                \
-    static void NAME(tile_half_##width)(const TILE *t)                               \
+    static void NAME(tile_fewer_##width)(const TILE *t)                              \
     {                                                                                \
-        NAME(tile_body)(ROWS / 2, 1, width, t);                                      \
+        NAME(tile_body)(FEWER_ROWS(width), 1, width, t);                             \
+    }                                                                                \
+    static void NAME(tile_two_##width)(const TILE *t)                                \
+    {                                                                                \
+        NAME(tile_body)(2, 1, width, t);                                             \
     }                                                                                \
     static void NAME(tile_row_##width)(const TILE *t)                                \
     {                                                                                \
@@ -129,10 +140,12 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
     }                                                                                \
     static void NAME(run_whole_tile_##width)(const TILE *t)                          \
     {                                                                                \
-        if (t->rows > ROWS / 2)                                                      \
+        if (t->rows > FEWER_ROWS(width))                                             \
             NAME(tile_full_##width)(t);                                              \
+        else if (t->rows > 2)                                                        \
+            NAME(tile_fewer_##width)(t);                                             \
         else if (t->rows > 1)                                                        \
-            NAME(tile_half_##width)(t);                                              \
+            NAME(tile_two_##width)(t);                                               \
         else if (t->panels == 1)                                                     \
             NAME(tile_row_##width)(t);                                               \
         else if (t->panels == 2)                                                     \
@@ -142,7 +155,7 @@ static void NAME(run_edge_tile)(const TILE *t, int width, void (*run)(const TILE
     }                                                                                \
     static INLINE void NAME(run_tile_##width)(TILE *t)                               \
     {                                                                                \
-        for (int i = t->rows; i < ROWS; ++i) {                                       \
+        for (int i = t->rows; i < ROWS(width); ++i) {                                \
             t->a[i] = t->a[t->rows - 1]; /* computed several times, stored in one */ \
             t->c[i] = t->c[t->rows - 1]; /* place */                                 \
         }                                                                            \
@@ -161,6 +174,15 @@ static INLINE void NAME(run_tile)(const int width, TILE *t)
         NAME(run_tile_2)(t);
     else
         NAME(run_tile_3)(t);
+}
+
+/* How many of `left` rows the next tile takes: all it can, but rather twice four than six and two,
+ * whose few sums would wait for each other. */
+static INLINE int NAME(height)(const int width, ptrdiff_t left)
+{
+    if (ROWS(width) == 6 && (left == 7 || left == 8))
+        return 4;
+    return (int)(left < ROWS(width) ? left : ROWS(width));
 }
 
 /* How many of `left` panels a tile of `rows` rows may take together. */
@@ -247,7 +269,7 @@ static void NAME(product)(void *argument, int thread, int threads)
         cgru_share(panels, 1, thread, threads, &first, &last);
     } else {
         first = 0, last = panels;
-        cgru_share(M, ROWS, thread, threads, &top, &bottom);
+        cgru_share(M, DEALT, thread, threads, &top, &bottom);
     }
     if (N == 1 && job->c_step == 1 && (job->turn_b || job->b_step == 1)) {
         NAME(column)(job, top, bottom);
@@ -274,8 +296,8 @@ static void NAME(product)(void *argument, int thread, int threads)
                     NAME(pack_columns)(t.inner, counts[w], b + k * job->b_step + column,
                                        job->b_step, slice + w * LANES, width);
             }
-            for (ptrdiff_t i = top; i < bottom; i += ROWS) {
-                t.rows = (int)(bottom - i < ROWS ? bottom - i : ROWS);
+            for (ptrdiff_t i = top; i < bottom; i += t.rows) {
+                t.rows = NAME(height)(2, bottom - i);
                 for (int r = 0; r < t.rows; ++r) {
                     t.a[r] = job->turn_a ? a + (i + r) + k * job->a_step
                                          : a + (i + r) * job->a_step + k;
