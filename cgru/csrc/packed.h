@@ -417,6 +417,7 @@ static INLINE void CELL(whole_step)(const int rows, const cgru_sequence *job,
     }
 WHOLE_STEP(whole_step_full, ROWS(PART))
 WHOLE_STEP(whole_step_fewer, FEWER_ROWS(PART))
+WHOLE_STEP(whole_step_few, WAYS) /* the gates of a row too many would cost more than its sums */
 #undef WHOLE_STEP
 
 static void CELL(forward)(void *argument, int thread, int threads)
@@ -461,7 +462,9 @@ static void CELL(forward)(void *argument, int thread, int threads)
         for (ptrdiff_t j = mine.first; whole && j < mine.last; ++j)
             for (ptrdiff_t i = 0, height; i < rows.count; i += height) {
                 height = NAME(height)(PART, rows.count - i);
-                (height > FEWER_ROWS(PART) ? CELL(whole_step_full) : CELL(whole_step_fewer))(
+                (height > FEWER_ROWS(PART) ? CELL(whole_step_full)
+                 : height > WAYS           ? CELL(whole_step_fewer)
+                                           : CELL(whole_step_few))(
                     job, &step, W + j * I * COLUMNS * LANES, U + j * panel, bias + j * KEPT * LANES,
                     inner, j, i, height);
             }

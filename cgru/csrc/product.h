@@ -67,7 +67,7 @@ static INLINE void NAME(accumulate)(const int rows, const int panels, const int 
 
 static INLINE void NAME(tile_body)(const int rows, const int panels, const int width, const TILE *t)
 {
-    VEC sum[MOST_ROWS * 3];
+    VEC sum[(MOST_ROWS > ABREAST ? MOST_ROWS : ABREAST) * 3];
     const REAL *a[MOST_ROWS];
     const ptrdiff_t from_panel = t->start ? width * LANES : t->c_panel;
     UNROLL
