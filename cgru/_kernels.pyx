@@ -709,8 +709,10 @@ cdef Py_ssize_t slack(bint d) noexcept:
 
 cdef int set_chunk(cgru_sequence *job, const cgru_cell *cell) noexcept:
     """How many steps have their input projection made together, and how many gates has room for:
-    half a megabyte of it, as far as that goes, so that it is still in the cache when it is used."""
-    cdef Py_ssize_t steps = 131072 // ((cell.kept * job.units + job.inputs) * job.batch)
+    half a megabyte of it, so that it is still in the cache when it is used; but 192 rows at least,
+    which are full tiles, and enough for each reading of the weights."""
+    cdef Py_ssize_t steps = max(
+        131072 // ((cell.kept * job.units + job.inputs) * job.batch), 192 // job.batch)
     job.chunk = 1 if steps < 1 else job.steps if steps > job.steps else steps
     job.gate_steps = job.steps if job.keep else job.chunk
     return 0

@@ -84,15 +84,15 @@ static INLINE void CELL(store_units)(REAL *to, VEC value, ptrdiff_t count)
 
 /* ---- Packing ---- */
 
-/* The panels [part][k][PART] of the blocks first .. last - 1.  A group of blocks at a time, row by
- * row: so what is read lies together, and so does what is written. */
+/* The panels [part][k][PART] of the blocks first .. last - 1.  Some blocks at a time, row by row: so
+ * whole lines are read and written, and few enough at once to stay in the L1 cache. */
 static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from, const int *order,
                              ptrdiff_t first, ptrdiff_t last, REAL *to)
 {
-    for (ptrdiff_t group = first; group < last; group += GROUP)
+    for (ptrdiff_t group = first; group < last; group += ABREAST)
         for (ptrdiff_t k = 0; k < inner; ++k)
-            for (int v = 0; v < COLUMNS; ++v)
-                for (ptrdiff_t j = group; j < group + GROUP && j < last; ++j)
+            for (ptrdiff_t j = group; j < group + ABREAST && j < last; ++j)
+                for (int v = 0; v < COLUMNS; ++v)
                     NAME(store)(to + (((j * PARTS + v / PART) * inner + k) * PART + v % PART) * LANES,
                                 CELL(load_units)(from + k * GATES * units +
                                                     CELL(column)(units, order, j, v),
