@@ -85,18 +85,25 @@ static INLINE void CELL(store_units)(REAL *to, VEC value, ptrdiff_t count)
 /* ---- Packing ---- */
 
 /* The panels [part][k][PART] of the blocks first .. last - 1.  Some blocks at a time, row by row: so
- * whole lines are read and written, and few enough at once to stay in the L1 cache. */
+ * whole lines are read and written, and few enough at once to stay in the L1 cache.  The lines
+ * of the rows that follow are too far from each other for the CPU to guess. */
 static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from, const int *order,
                              ptrdiff_t first, ptrdiff_t last, REAL *to)
 {
+    enum { AHEAD = 16 };
     for (ptrdiff_t group = first; group < last; group += ABREAST)
-        for (ptrdiff_t k = 0; k < inner; ++k)
+        for (ptrdiff_t k = 0; k < inner; ++k) {
+            for (int v = 0; v < COLUMNS; v += SPAN)
+                for (ptrdiff_t at = 0; at < ABREAST * WIDE; at += STRIP)
+                    __builtin_prefetch(from + (k + AHEAD) * GATES * units +
+                                       CELL(column)(units, order, group, v) + at);
             for (ptrdiff_t j = group; j < group + ABREAST && j < last; ++j)
                 for (int v = 0; v < COLUMNS; ++v)
                     NAME(store)(to + (((j * PARTS + v / PART) * inner + k) * PART + v % PART) * LANES,
                                 CELL(load_units)(from + k * GATES * units +
                                                     CELL(column)(units, order, j, v),
                                                 CELL(left)(units, j, v)));
+        }
 }
 
 /* The panels [block][vector][lane][2 vectors of k] of the transpose, of the panels first ..
@@ -104,22 +111,22 @@ static void CELL(pack_gates)(ptrdiff_t inner, ptrdiff_t units, const REAL *from,
 static void CELL(pack_gates_turned)(ptrdiff_t rows, ptrdiff_t units, const REAL *from,
                                     const int *order, ptrdiff_t first, ptrdiff_t last, REAL *to)
 {
-    const ptrdiff_t size = BLOCKS(units) * COLUMNS * LANES * 2 * LANES;
-    memset(to + first * size, 0, (last - first) * size * sizeof(REAL));
+    enum { AHEAD = 4 }; /* blocks */
+    const ptrdiff_t step = GATES * units;
+    to += first * BLOCKS(units) * COLUMNS * LANES * 2 * LANES;
     for (ptrdiff_t p = first; p < last; ++p)
         for (ptrdiff_t j = 0; j < BLOCKS(units); ++j)
-            for (int v = 0; v < COLUMNS; ++v)
+            for (int v = 0; v < COLUMNS; ++v, to += LANES * 2 * LANES)
                 for (int w = 0; w < 2; ++w) {
-                    const ptrdiff_t row = (2 * p + w) * LANES, left = CELL(left)(units, j, v);
-                    if (row < rows)
-                        NAME(pack_rows)(left < LANES ? left : LANES,
-                                        rows - row < LANES ? rows - row : LANES,
-                                        from + row * GATES * units +
-                                            CELL(column)(units, order, j, v),
-                                        GATES * units,
-                                        to + p * size +
-                                            ((j * COLUMNS + v) * LANES * 2 + w) * LANES,
-                                        2 * LANES);
+                    const ptrdiff_t row = (2 * p + w) * LANES;
+                    const ptrdiff_t inner = NAME(lanes)(CELL(left)(units, j, v));
+                    const REAL *here = from + row * step + CELL(column)(units, order, j, v);
+                    for (int lane = 0; lane < LANES; ++lane)
+                        __builtin_prefetch(here + lane * step + AHEAD * WIDE);
+                    NAME(pack_rows)(inner, NAME(lanes)(rows - row), here, step, to + w * LANES,
+                                    2 * LANES);
+                    for (ptrdiff_t k = inner; k < LANES; ++k)
+                        NAME(store)(to + (2 * k + w) * LANES, SPLAT(0));
                 }
 }
 
@@ -685,8 +692,7 @@ static void CELL(weight_grad)(const cgru_sequence *job, ptrdiff_t group, const R
                              .b_step = KEPT * LANES,
                              .counts = H - j * WIDE < WIDE ? counts : NULL};
                 for (int v = 0; v < PART; ++v) {
-                    const ptrdiff_t left = CELL(left)(H, j, first_vector + v);
-                    counts[v] = left < 0 ? 0 : left;
+                    counts[v] = NAME(lanes)(CELL(left)(H, j, first_vector + v));
                     tile.c_at[v] = CELL(column)(H, order, 0, first_vector + v);
                 }
                 for (ptrdiff_t c = 0; c < columns; c += tile.rows) {
@@ -732,14 +738,13 @@ static void CELL(input_grad)(const cgru_sequence *job, const REAL *W, ptrdiff_t 
         const ptrdiff_t end = i + DEPTH < last ? i + DEPTH : last;
         const cgru_walk begin = cgru_walk_at(job, i);
         for (ptrdiff_t column = 0; column < I; column += width) {
-            const ptrdiff_t more = I - column - LANES;
-            const ptrdiff_t counts[] = {more < 0 ? I - column : LANES,
-                                        more < 0 ? 0 : more < LANES ? more : LANES};
+            const ptrdiff_t counts[] = {NAME(lanes)(I - column), NAME(lanes)(I - column - LANES)};
             const REAL zeros[2 * LANES] = {0};
             TILE t = {.panels = 1, .runs = blocks, .inner = COLUMNS * LANES, .a_step = 1,
                       .a_run = block, .b = W + column / width * blocks * COLUMNS * LANES * width,
                       .b_step = width, .b_run = COLUMNS * LANES * width,
-                      .start = zeros, .c_at = {0, LANES}, .counts = more < LANES ? counts : NULL};
+                      .start = zeros, .c_at = {0, LANES},
+                      .counts = counts[1] < LANES ? counts : NULL};
             cgru_walk walk = begin;
             for (ptrdiff_t row = i; row < end; row += t.rows) {
                 t.rows = NAME(height)(2, end - row);

@@ -277,10 +277,8 @@ static void NAME(product)(void *argument, int thread, int threads)
     }
     for (ptrdiff_t p = first; p < last; ++p) {
         ptrdiff_t counts[2];
-        for (int w = 0; w < 2; ++w) {
-            const ptrdiff_t left = N - p * width - w * LANES;
-            counts[w] = left < 0 ? 0 : left < LANES ? left : LANES;
-        }
+        for (int w = 0; w < 2; ++w)
+            counts[w] = NAME(lanes)(N - p * width - w * LANES);
         TILE t = {.panels = 1, .runs = 1, .a_step = job->turn_a ? job->a_step : 1, .b = slice,
                   .b_step = width, .c_at = {0, LANES},
                   .counts = counts[1] < LANES ? counts : NULL};

@@ -18,6 +18,12 @@ typedef BITS BITS_VEC __attribute__((vector_size(VECTOR_BYTES)));
 static INLINE VEC NAME(load)(const REAL *from) { return *(const NAME(unaligned) *)from; }
 static INLINE void NAME(store)(REAL *to, VEC value) { *(NAME(unaligned) *)to = value; }
 
+/* How many lanes of a vector there are where `left` elements are left, or less than none. */
+static INLINE ptrdiff_t NAME(lanes)(ptrdiff_t left)
+{
+    return left < 0 ? 0 : left < LANES ? left : LANES;
+}
+
 /* The first `count` lanes, which may be none; the others are 0, or not stored. */
 static INLINE VEC NAME(load_some)(const REAL *from, ptrdiff_t count)
 {
