@@ -52,11 +52,12 @@ rounds with the same BLAS: {rate:.0f} GFLOP/s, the median. All other work counts
 FLOOR = """\
 ### Floor
 
-Microseconds of the work that cannot be left out: the products of the gates at the rate above; for a
-single sequence, whose steps each read all recurrent weights again, that reading, at the rate of a
-dot product of vectors as large; in training, Adam's reads and writes, at the rate of a sum of
-vectors as large. The limit is the time of the fastest peer over it: the ratio of something that
-spends no time on anything else.
+An estimate, in microseconds, of the work that cannot be left out: the products of the gates at the
+rate above; for a single sequence, whose steps each read all recurrent weights again, that reading,
+at the rate of a dot product of vectors as large; in training, Adam's reads and writes, at the rate
+of a sum of vectors as large. The limit is the time of the fastest peer over it: the ratio of
+something that spends no time on anything else. (Weights that stay in a nearer cache than the
+vectors of the dot product are read in less.)
 """
 
 MASKED = """\
@@ -77,8 +78,8 @@ products of the gates at the rate that one large product reaches in the same rou
 GAIN = """\
 ## Threads
 
-The time of cgru on one thread over that on {threads}, both in one process, in turns: 1 or more
-means that nobody has to choose the number of threads by hand.
+The time of cgru on one thread over that on {threads}, both in one process, in turns: less than 1
+where cgru should have left the others alone.
 """
 
 SUBNORMAL = """\
@@ -121,7 +122,7 @@ def ratio(times, peer, base="cgru"):
 
 
 def fastest_peer(times):
-    return min((name for name in times if name != "cgru"), key=lambda name: median(times[name]))
+    return min((name for name in times if name != "cgru"), key=lambda name: ratio(times, name))
 
 
 def spread(times):

@@ -41,6 +41,9 @@ class Copying(Generated):
         }
         self.quick = {"steps_per_epoch": 2, "epochs": 2, "held_out": 20}
         self.published = {}
+        if time == 1000:
+            bai = {"SimpleRNN": 0.0202, "LSTM": 0.0204, "GRU": 0.0197}
+            self.published["Bai et al. 2018"] = bai
 
     @staticmethod
     def sample(rng, count, time):

@@ -20,8 +20,12 @@ this was measured and written by one command (`make papers` sets up what it need
 goes on where it was stopped:
 
 ```sh
-python benchmarks/papers/run.py
+python benchmarks/papers/run.py --music FOLDER
 ```
+
+The piano rolls, `JSB_Chorales.mat` and `Nottingham.mat`, are not part of cgru: FOLDER has them
+(`make papers MUSIC=FOLDER`). Without them random music takes their place. PyTorch is timed if it
+is installed.
 
 {facts}
 Every model is one recurrent layer and one dense layer, in the initialization of Keras (a bias of 1
@@ -29,9 +33,9 @@ for the forget gate of the LSTM; nothing else is set by hand), with as many unit
 of parameters of the whole model within the same limit for the three cells; float32. They are
 trained by Adam with the norm of the whole gradient limited, and a learning rate that falls to 0
 along half a cosine wave over the steps given. After each epoch the validation data is evaluated;
-the weights after the best epoch are kept, and only these see the test data, once. Settings that
-were chosen were chosen on the validation data, with another seed, by `run.py --choose`; the table
-at the end has all that were tried.
+the weights after the best epoch are kept, and only these see the test data, once (there is one
+exception, told at the end). Settings were chosen on the validation data, with another seed: by
+`run.py --choose`, which tried what the last table has, or by hand, as told below it.
 
 Scores are the mean over seeds 1 to {seeds} ± their standard deviation, on the test data; "missing"
 is what was not run. Seconds are the processor time of one run on one thread, with the evaluations
@@ -177,6 +181,13 @@ class Rows:
             for cell, runs in self.runs.items()
             if runs
         }
+        if not means:
+            return ""
+        if self.task.chance and min(means.values()) >= self.task.chance:
+            return (
+                f"None does better than one who knows nothing, "
+                f"{number(self.task.chance)}: their order says nothing.\n"
+            )
         found = {"here": means} | self.task.published
         sign = 1 if self.task.better == "less" else -1
         texts = [
@@ -184,7 +195,7 @@ class Rows:
             for where, values in found.items()
             if values
         ]
-        return f"From the best to the worst, {'; '.join(texts)}.\n" if means else ""
+        return f"From the best to the worst, {'; '.join(texts)}.\n"
 
     def settings(self):
         """In words, those that all cells share once."""

@@ -13,6 +13,7 @@ at 1. Everything is measured on a network that was trained on this page, to fore
 """
 
 import functools
+import statistics
 import time
 
 import matplotlib.pyplot as plt
@@ -113,7 +114,8 @@ print(f"mean squared error after:   {model.evaluate(x[later], y[later]):.4f}")
 # Its weights
 # -----------
 # A GRU of H units that reads I features has for each of z, r and n a matrix W [I, H] for what it
-# reads, a matrix U [H, H] for its state, and two biases b and c. They lie side by side:
+# reads, a matrix U [H, H] for its state, and two biases b and c: two, because the reset gate
+# governs c_n and not b_n; for z and r only their sum counts. They lie side by side:
 
 gru = model.get_layer("gru")
 H = gru.units
@@ -134,7 +136,7 @@ for name, parts in {
 # We let the network read all years in one go. ``cgru.inspect.gates`` returns what went on inside,
 # at every step; we compute it again in NumPy. h is the state before each year, x what is read.
 #
-# With each equation stands the line of C that computes it, for a vector of units of one sequence
+# With each equation stand the lines of C that compute it, for a vector of units of one sequence
 # (from ``cgru/csrc/gru.h``). The products `x W` and `h U` and the biases have been added up
 # before: for z and r in one sum, for n in two, of which ``u`` is the one that the reset gate
 # governs.
@@ -185,6 +187,7 @@ n = np.tanh(series @ W_n + b_n + r * (h @ U_n + c_n))
 
 # %%
 # 4. The **final memory**: a mixture of old and new, in the proportion that the update gate gives.
+# (In C as n + z (h - n), which is the same.)
 #
 # .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
@@ -275,7 +278,8 @@ plt.show()
 #
 # What happens when z stays at 1
 # ------------------------------
-# Then h = 1 h + 0 n: the state is handed on for ever, exactly. The network is deaf:
+# Then h = 1 h + 0 n: the state is handed on for ever, exactly. It begins at 0, so it stays 0, and
+# the forecast is the bias of the last layer. The network is deaf:
 
 stuck = networks["z = 1"]
 read = cgru.inspect.gates(stuck, series[np.newaxis])["gru"]
@@ -299,7 +303,8 @@ for one, other in zip(model.trainable_weights, stuck.trainable_weights, strict=T
     print(f"{one.path:20} {sizes[0]:11.4f} {sizes[1]:6.4f}")
 
 # %%
-# Only the bias of the last layer still has a gradient; it can move the one forecast up and down.
+# Only the bias of the last layer still has a gradient (its weights multiply a state of 0); it can
+# move the one forecast up and down.
 # That is why one begins with gates that are half open, or with z somewhat above that where a task
 # needs long memory (``bias_initializer``), but never with z at 1.
 #
@@ -337,13 +342,13 @@ a_z, a_r, a_n = (one_x @ W + one_h @ U for _ in range(3))
 
 
 def microseconds(work, repeats):
-    """The time of a call when nothing disturbs it: the least of several."""
+    """The time of a call: the median of several."""
     times = []
     for _ in range(repeats):
         start = time.perf_counter()
         work()
         times.append(time.perf_counter() - start)
-    return 1e6 * min(times)
+    return 1e6 * statistics.median(times)
 
 
 costs = {
@@ -367,9 +372,9 @@ ax.set(xlabel="microseconds a step, in NumPy")
 plt.show()
 
 # %%
-# The products dominate, and the more so the larger H is; what the gates do to the state afterwards
-# is little. (In the kernel it is less: it happens while the sums are still in registers.) A cell
-# that makes do with one gate saves a third: :doc:`plot_8_own_layer` tries one.
+# The products are the larger part, and the more so the larger H is: they grow as H², what the gates
+# do to the state afterwards as H. (In the kernel that is less: it happens while the sums are still
+# in registers.) A cell that makes do with one gate saves a third: :doc:`plot_8_own_layer` tries one.
 #
 # Beside an LSTM and a simple recurrent network
 # ---------------------------------------------
@@ -408,8 +413,8 @@ for cell in (cgru.layers.SimpleRNN, cgru.layers.GRU, cgru.layers.LSTM):
     print(f"{cell.__name__:9} {weights:7} {span:14} {milliseconds:5.2f} ms")
 
 # %%
-# On a task that needs a memory of twelve years all three do. :doc:`plot_2_vanishing_gradient` takes
-# them to two hundred steps, where they do not.
+# On a task that needs a memory of twelve years all three will do. :doc:`plot_2_vanishing_gradient`
+# takes them to two hundred steps, where they differ.
 #
 # The three answers
 # -----------------
@@ -417,7 +422,7 @@ for cell in (cgru.layers.SimpleRNN, cgru.layers.GRU, cgru.layers.LSTM):
 # proposal. r lets the proposal look back: near 0 it is made afresh from what is read.
 #
 # **What does each cost?** A third of the weights and of the multiplications each, the proposal
-# being the third third; a step's other work is small beside that.
+# being the third third; a step's other work grows more slowly than that with the number of units.
 #
 # **What happens when z stays at 1?** The state is kept for ever, nothing that is read has any
 # effect, and no gradient reaches the layer's weights, so that training cannot undo it. Near 1, and

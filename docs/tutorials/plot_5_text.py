@@ -206,5 +206,5 @@ for temperature in (0.3, 0.8, 1.3):
     print(textwrap.fill(written, 72, replace_whitespace=False), "\n")
 
 # %%
-# More text, more units and more epochs make it better; this page is to be built in seconds.
+# More text, more units and more epochs make it better; this page is to be built in a minute or so.
 # What a stream is otherwise good for is in :doc:`/streaming`.

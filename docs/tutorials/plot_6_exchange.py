@@ -7,7 +7,7 @@ where neither is installed. Or the other way round. Here two such networks arriv
 what they forecast at home, learn something new, and go back; and one leaves as ONNX for a program
 that has no Python at all.
 
-Neither Keras nor PyTorch was there when this page was made. Files of Keras need h5py (``pip install
+Neither Keras nor PyTorch is imported on this page. Files of Keras need h5py (``pip install
 'cgru[keras]'``), ONNX needs onnx (``pip install 'cgru[onnx]'``); files of PyTorch need nothing
 more.
 """

@@ -17,7 +17,6 @@ from scipy.optimize import check_grad, minimize
 import cgru
 
 plt.style.use("tableau-colorblind10")  # colours that everybody can tell apart
-cgru.set_num_threads(1)  # more would mostly wait for each other: the problem is small
 
 # %%
 # The yearly sunspot numbers again: the square roots of twelve years, to forecast that of the
