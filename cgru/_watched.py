@@ -14,6 +14,7 @@ from cgru.layers._layout import time_major
 from cgru.layers.base import Backward, Layer
 from cgru.layers.gru import GRU
 from cgru.layers.lstm import LSTM
+from cgru.layers.normalization import BatchNormalization
 from cgru.layers.recurrent import Recurrent
 from cgru.training import Trainer
 
@@ -210,13 +211,21 @@ def watched(model: Trainer, dtype: Any = None) -> tuple[Any, list[Call]]:
     # What belongs to training is large, or anyone's, and is not copied.
     left = [part for one in trainers for part in (one.optimizer, one.history) if part is not None]
     twin: Any = copy.deepcopy(model, {id(part): part for part in left})
+    normalizations = [
+        layer
+        for layer in twin.inner_layers()
+        if isinstance(layer, BatchNormalization) and layer.trainable
+    ]
     twin.trainable = False
+    for layer in normalizations:
+        layer.trainable = True  # a frozen one computes something else, where it is told to train
     if dtype is not None:
         for layer in (twin, *twin.inner_layers()):
             _convert(layer, np.dtype(dtype))
     calls: list[Call] = []
     for path, layer in recurrent_layers(twin):
-        layer._sequence = _watcher(path, layer, calls)
+        if "_sequence" not in vars(layer):  # a shared one has the first of its names
+            layer._sequence = _watcher(path, layer, calls)
     return twin, calls
 
 

@@ -206,6 +206,7 @@ def jacobian_spectrum(model: Model, x: Any, steps: Any = None) -> dict[str, Spec
     for call in _calls(model, x, "float64"):
         places = _steps(steps, len(call.order), call.name)
         jacobians = np.stack([_jacobian(call, t) for t in places], axis=1)
+        _check_finite(call, jacobians)
         found[call.name] = Spectrum(
             places,
             np.linalg.svd(jacobians, compute_uv=False),
@@ -273,7 +274,8 @@ def saliency(model: Model, x: Any, unit: int | None = None) -> Any:
     -------
     ndarray, shape (batch, time, features)
         The absolute value of the gradient with respect to the input; where indices are read, with
-        respect to what the `Embedding` returns for them.  Of several inputs a dictionary by name.
+        respect to what the `Embedding` returns for them.  Of several inputs a dictionary by name,
+        without those that have no gradient, such as masks.
 
     Raises
     ------
@@ -298,20 +300,35 @@ def saliency(model: Model, x: Any, unit: int | None = None) -> Any:
             "of them, cgru.Model(model.input, output)"
         )
     twin, _ = watched(model, "float64")
+    looked_up: list[list[Any]] = []
     for layer in twin.inner_layers():
         if isinstance(layer, Embedding):
-            layer.run = _passing(layer)  # type: ignore[method-assign]
+            layer.run = _noting(layer, looked_up)  # type: ignore[method-assign]
     batch = twin._one_batch(Batch(twin._inputs(x)))
     y, mask, backward = twin.execute(batch.x, False, batch.mask)
     grads = backward(_of_one_unit(y, mask, unit))
     found = {}
-    for name, grad in zip(
-        model.input_names, grads if model.takes_several else [grads], strict=True
+    several = model.takes_several
+    for name, value, grad, indices in zip(
+        model.input_names,
+        batch.x if several else [batch.x],
+        grads if several else [grads],
+        model.integers,
+        strict=True,
     ):
-        if grad is None:
-            raise ValueError(f"x: the output of {model.name} has no gradient for its {name!r}")
-        found[name] = abs(grad)
-    return found if model.takes_several else found[name]
+        own = [dy for read, dy in looked_up if read is value]
+        if own or indices:
+            if len(own) != 1 or grad is not None:
+                raise ValueError(
+                    f"x: expected {name!r} to be read by one Embedding, and nothing else, to have "
+                    f"a gradient for its indices; {len(own)} Embeddings read it as it is"
+                )
+            grad = own[0]
+        if grad is not None:
+            found[name] = abs(grad)
+    if not found:
+        raise ValueError(f"x: the output of {model.name} has no gradient for {model.input_names}")
+    return found if several else found[name]
 
 
 # ---- What several of them do ----
@@ -349,6 +366,8 @@ def _steps(steps: Any, time: int, name: str) -> np.ndarray:
     if steps is None:
         return np.unique(np.linspace(0, time - 1, 10).astype(int))
     places = np.atleast_1d(_checks.integers("steps", steps))
+    if np.asarray(steps).dtype == bool:
+        raise TypeError(f"steps: expected a list of steps, got a mask, {steps!r}")
     if places.ndim > 1 or places.min() < -time or places.max() >= time:
         raise ValueError(
             f"steps: expected a list of steps from {-time} to {time - 1}, for {name}, got {steps!r}"
@@ -370,6 +389,14 @@ def _jacobian(call: Call, t: int) -> np.ndarray:
     return np.concatenate(rows, axis=1).reshape(-1, size, size)
 
 
+def _check_finite(call: Call, gradients: np.ndarray) -> None:
+    if not np.isfinite(gradients).all():
+        raise ValueError(
+            f"model: expected finite gradients of the states of {call.name}, got NaN or infinity; "
+            "are its weights finite?"
+        )
+
+
 def _memory(call: Call, tolerance: float) -> Memory:
     time, batch, _ = call.x.shape
     units = call.layer.units
@@ -379,18 +406,22 @@ def _memory(call: Call, tolerance: float) -> Memory:
     for k, t in enumerate(back):
         dx, grads = call.step_back(t, grads, copies=units)
         influence[:, k] = np.linalg.norm(dx.reshape(batch, -1), axis=1)
+    _check_finite(call, influence)
     # What is left of the state after a step once the later ones, k of them, have been read.
     kept = np.ones((batch, time, units))
     kept[:, 1:] = np.cumprod(_keeping(call)[back].swapaxes(0, 1), axis=1)[:, :-1]
     if call.mask is not None:
-        # Steps are counted from the last one that each sequence has.
-        skipped = call.mask[back].argmax(axis=0)
-        places = np.arange(time) + skipped[:, np.newaxis]
-        beyond, places = places >= time, places % time
+        # Steps are counted from the last one that each sequence has, to the first.
+        read = call.mask[back]
+        skipped = read.argmax(axis=0)
+        count = np.where(read.any(axis=0), time - read[::-1].argmax(axis=0) - skipped, 0)
+        beyond = np.arange(time) >= count[:, np.newaxis]
+        places = (np.arange(time) + skipped[:, np.newaxis]) % time
         influence = np.where(beyond, np.nan, np.take_along_axis(influence, places, axis=1))
         kept = np.take_along_axis(kept, places[..., np.newaxis], axis=1)
         kept[beyond] = np.nan
-    matters = influence >= tolerance * np.nanmax(influence, axis=1, keepdims=True)
+    largest = np.nanmax(influence, axis=1, keepdims=True, initial=0)
+    matters = influence >= tolerance * largest
     matters &= influence > 0
     return Memory(influence, kept, np.where(matters, np.arange(time), 0).max(axis=1))
 
@@ -407,11 +438,17 @@ def _keeping(call: Call) -> np.ndarray:
     return keeping
 
 
-def _passing(layer: Embedding) -> Any:
-    """The layer's `run`, with the gradient of its output in place of the input's."""
+def _noting(layer: Embedding, looked_up: list[list[Any]]) -> Any:
+    """The layer's `run`, which notes what was looked up, and the gradient of what was found."""
 
     def run(x: Any, context: dict[str, Any]) -> Any:
-        return type(layer).run(layer, x, context)[0], lambda dy: dy
+        note = [x, None]
+        looked_up.append(note)
+
+        def backward(dy: Any) -> None:
+            note[1] = dy
+
+        return type(layer).run(layer, x, context)[0], backward
 
     return run
 

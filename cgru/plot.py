@@ -26,7 +26,8 @@ def history(history: History | Mapping[str, Any], metric: str = "loss", ax: Any 
     Parameters
     ----------
     history : History or dict of list of float
-        What `fit` returned.
+        What `fit` returned.  A dictionary does not say which epochs had validation; where it has
+        fewer entries, they are taken to be evenly spread.
     metric : str
     ax : matplotlib.axes.Axes, optional
 
@@ -49,10 +50,15 @@ def history(history: History | Mapping[str, Any], metric: str = "loss", ax: Any 
     'loss'
     """
     if isinstance(history, History):
-        epochs, values = history.epoch, history.history
+        values, epochs = history.history, history.epochs_of
     elif isinstance(history, Mapping):
         values = dict(history)
-        epochs = list(range(max(map(len, values.values()), default=0)))
+        longest = max(map(len, values.values()), default=0)
+        epochs = {
+            name: [*range(longest)][every - 1 :: every][: len(each)]
+            for name, each in values.items()
+            for every in [max(1, longest // max(1, len(each)))]
+        }
     else:
         raise TypeError(f"history: expected what fit() returned, got {history!r}")
     if metric not in values:
@@ -63,12 +69,10 @@ def history(history: History | Mapping[str, Any], metric: str = "loss", ax: Any 
         (f"val_{metric}", "validation", "--", COLORS[1]),
     ):
         if name in values:
-            # Validation may have come after some of the epochs only.
-            every = len(epochs) // len(values[name])
-            shown = np.array(epochs)[every - 1 :: every][: len(values[name])] + 1
+            shown = np.array(epochs[name]) + 1
             marker = "o" if len(shown) < 30 else None
             ax.plot(shown, values[name], style, color=color, label=label, marker=marker, ms=4)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    _whole_numbers(ax.xaxis)
     ax.set(xlabel="epoch", ylabel=metric, title=f"Training: {metric} after each epoch")
     ax.legend(frameon=False)
     return ax
@@ -124,7 +128,7 @@ def gates(
         size = (7, 0.6 + 1.1 * len(found))
         axes = _figure(size).subplots(len(found), 1, sharex=True, squeeze=False)[:, 0]
     else:
-        axes = np.atleast_1d(np.asarray(ax, dtype=object))
+        axes = np.asarray(ax, dtype=object).ravel()
         if len(axes) != len(found):
             raise ValueError(f"ax: expected {len(found)} axes, for {list(found)}, got {len(axes)}")
     for panel, (name, values) in zip(axes, found.items(), strict=True):
@@ -132,8 +136,8 @@ def gates(
         if found.mask is not None:
             shown = np.where(found.mask[sample], shown, np.nan)
         panel.set_facecolor("0.8")
-        signed = name in ("candidate", "cell", "state")
         limit = max(1.0, float(np.nanmax(abs(shown), initial=0)))
+        signed = name in ("candidate", "cell", "state") or np.nanmin(shown, initial=0) < 0
         image = panel.imshow(
             shown,
             aspect="auto",
@@ -144,7 +148,7 @@ def gates(
         )
         panel.set_title(titles[name], fontsize="medium")
         panel.set_ylabel("unit")
-        panel.yaxis.get_major_locator().set_params(integer=True)
+        _whole_numbers(panel.yaxis)
         panel.figure.colorbar(image, ax=panel, pad=0.01, fraction=0.05)
     axes[-1].set_xlabel("time step")
     return axes
@@ -243,22 +247,24 @@ def memory(memory: Memory | Mapping[str, Memory], layer: str | None = None, ax: 
     'steps back'
     """
     found = _one_layer("memory", memory, Memory, layer)
+    largest = np.nanmax(found.influence, axis=1, keepdims=True, initial=0)
     with np.errstate(invalid="ignore"):
-        relative = found.influence / np.nanmax(found.influence, axis=1, keepdims=True)
-    lines = (
-        ("influence of the input", relative, "-"),
-        ("kept by the gates, mean of the units", found.kept.mean(axis=-1), "--"),
-        ("kept by the gates, longest unit", found.kept.max(axis=-1), ":"),
-    )
+        lines = [("influence of the input", found.influence / largest, "-")]
+    if (found.kept[:, 1:] > 0).any():  # a simple RNN has no gates
+        lines += [
+            ("kept by the gates, mean of the units", found.kept.mean(axis=-1), "--"),
+            ("kept by the gates, longest unit", found.kept.max(axis=-1), ":"),
+        ]
     ax = _axes(ax)
     for (label, values, style), color in zip(lines, COLORS, strict=False):
-        positive = np.ma.masked_invalid(np.where(values > 0, values, np.nan))
-        if not positive[:, 1:].count():
-            continue  # a simple RNN has no gates
-        steps = np.arange(values.shape[1])
-        middle: Any = np.ma.median(positive, axis=0)  # type: ignore[no-untyped-call]
-        ax.plot(steps, middle.filled(np.nan), style, color=color, label=label, linewidth=2)
-        low, high = positive.min(axis=0), positive.max(axis=0)
+        steps, there = np.arange(values.shape[1]), np.ma.masked_invalid(values)
+        if not there.count():
+            continue  # no input has any influence
+        middle: Any = np.ma.median(there, axis=0)  # type: ignore[no-untyped-call]
+        shown = middle.filled(np.nan)
+        shown[shown == 0] = np.nan  # it has no place on the scale
+        ax.plot(steps, shown, style, color=color, label=label, linewidth=2)
+        low, high = there.min(axis=0), there.max(axis=0)
         ax.fill_between(
             steps, low.filled(np.nan), high.filled(np.nan), color=color, alpha=0.2, lw=0
         )
@@ -425,6 +431,15 @@ def _figure(size: tuple[float, float]) -> Any:
 def _axes(ax: Any, size: tuple[float, float] = (7, 4)) -> Any:
     """The axes given, or new ones."""
     return _figure(size).subplots() if ax is None else ax
+
+
+def _whole_numbers(axis: Any) -> None:
+    """Let matplotlib put its marks at whole numbers, unless the user has put them elsewhere."""
+    from matplotlib.ticker import AutoLocator
+
+    locator = axis.get_major_locator()
+    if isinstance(locator, AutoLocator):
+        locator.set_params(integer=True)
 
 
 def _one_layer(argument: str, value: Any, kind: type, layer: str | None) -> Any:

@@ -189,9 +189,9 @@ class Predictor(Graph):
             layer = self.heedless_layer(data.x.shape)
             if layer is not None:
                 raise ValueError(
-                    f"x: {layer.name} ({type(layer).__name__}) mixes time steps and takes no "
-                    "notice of padding: expected sequences of one length in a batch, got lengths "
-                    f"from {data.x.lengths.min()} to {data.x.lengths.max()}"
+                    f"x: what {layer.name} ({type(layer).__name__}) makes of a sequence depends on "
+                    "padding: expected sequences of one length in a batch, got lengths from "
+                    f"{data.x.lengths.min()} to {data.x.lengths.max()}"
                 )
         return data.ready()
 

@@ -405,6 +405,23 @@ def test_memory_counts_from_the_last_step_of_each_sequence(cell):
     assert memory.length[0] == alone.length[0]
 
 
+@every_cell
+def test_memory_ends_where_the_sequence_begins(cell):
+    model = cgru.Sequential(
+        [cgru.Input((None, 2)), layers.Masking(), CELLS[cell](go_backwards=True, name="cell")]
+    )
+    x = X.copy()
+    x[0, 3:], x[1] = 0, 0  # read first; and nothing at all
+    memory = inspect.memory_length(model, x)["cell"]
+    alone = inspect.memory_length(model, X[:1, :3])["cell"]
+    np.testing.assert_allclose(memory.influence[0, :3], alone.influence[0], rtol=1e-12)
+    np.testing.assert_allclose(memory.kept[0, :3], alone.kept[0], rtol=1e-12)
+    for values in (memory.influence, memory.kept):
+        assert np.isnan(values[0, 3:]).all()
+        assert np.isnan(values[1]).all()
+    assert memory.length.tolist() == [alone.length[0], 0]
+
+
 def test_open_update_gates_remember_longer():
     model = cgru.Sequential([cgru.Input((None, 2)), layers.GRU(8, name="gru")])
     x = np.random.default_rng(1).standard_normal((2, 60, 2))
@@ -474,6 +491,46 @@ def test_saliency_of_several_inputs_and_of_words():
     np.testing.assert_allclose(
         found["words"][0, 1], abs(differences(predicted, old[2].astype("f8"), 1e-2)), atol=1e-3
     )
+
+
+def test_saliency_of_words_needs_one_embedding():
+    words = cgru.Input((None,), dtype="int64", name="words")
+    two = [layers.GRU(3)(layers.Embedding(9, 4)(words)) for _ in range(2)]
+    deep = cgru.Input((4, 5), dtype="int64", name="words")
+    each = layers.TimeDistributed(layers.Embedding(9, 2))(deep)
+    flat = layers.TimeDistributed(layers.Flatten())(each)
+    for count, model in (
+        (2, cgru.Model(words, layers.Concatenate()(two))),
+        (0, cgru.Model(deep, layers.GRU(3)(flat))),
+    ):
+        tokens = np.ones((2, 4, 5) if count == 0 else (2, 4), int)
+        with pytest.raises(ValueError, match=f"x: expected 'words' .* one .*; {count} Embeddings"):
+            inspect.saliency(model, tokens)
+
+
+def test_saliency_leaves_masks_out():
+    x, mask = cgru.Input((None, 2), name="x"), cgru.Input((None,), name="mask")
+    model = cgru.Model([x, mask], layers.GRU(3)(x, mask=mask))
+    assert list(inspect.saliency(model, [X, np.ones((2, 6))])) == ["x"]
+
+
+def test_a_normalization_told_to_train_does_so_in_here():
+    x = cgru.Input((None, 2))
+    h = layers.BatchNormalization()(x, training=True)
+    model = cgru.Model(x, layers.GRU(3, name="gru")(h))
+    found = inspect.gates(model, 3 * X + 5)["gru"]["state"][:, -1]
+    np.testing.assert_allclose(found, model.predict(3 * X + 5), atol=1e-6)
+    assert not model.get_layer("gru").trainable_weights[0].grad.any()
+
+
+def test_a_shared_layer_has_the_first_of_its_names():
+    shared = layers.GRU(3, return_sequences=True, name="gru")
+    x, y = cgru.Input((None, 3)), cgru.Input((None, 3))
+    inner = cgru.Model(x, shared(x), name="inner")
+    assert list(inspect.gates(cgru.Model(y, inner(shared(y))), np.ones((2, 4, 3)))) == [
+        "gru",
+        "gru_call_2",
+    ]
 
 
 # ---- What stays as it is, and what is refused ----
@@ -569,12 +626,19 @@ def test_other_arguments_are_checked():
     for steps in ([6], [-7], [[0], [1]], 6):
         with pytest.raises(ValueError, match="steps: expected a list of steps from -6 to 5, for"):
             inspect.jacobian_spectrum(model, X, steps)
+    with pytest.raises(TypeError, match="steps: expected a list of steps, got a mask"):
+        inspect.jacobian_spectrum(model, X, [True] * 6)
     for tolerance in (0, -1, 2, "much"):
         with pytest.raises(ValueError, match="tolerance: expected"):
             inspect.memory_length(model, X, tolerance)
     for unit in (3, -1, 0.5):
         with pytest.raises(ValueError, match="unit: expected"):
             inspect.saliency(model, X, unit)
+    diverged = cgru.Sequential([cgru.Input((None, 2)), layers.GRU(3, name="gru")])
+    diverged.set_weights([weight * np.nan for weight in diverged.get_weights()])
+    for look in (inspect.jacobian_spectrum, inspect.memory_length):
+        with pytest.raises(ValueError, match="model: expected finite gradients .* of gru, got NaN"):
+            look(diverged, X)
     x = cgru.Input((None, 2))
     h = layers.GRU(3)(x)
     two = cgru.Model(x, [layers.Dense(1, name="a")(h), layers.Dense(1, name="b")(h)])

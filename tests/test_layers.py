@@ -213,6 +213,12 @@ def test_initial_state_is_checked():
     x = np.zeros((2, 5, 3))
     with pytest.raises(ValueError, match=r"expects shape \(2, 4\), got \(2, 3\)"):
         layers.GRU(4)(x, initial_state=np.zeros((2, 3)))
+    state = cgru.Input((3,))
+    for layer, given in ((layers.GRU(4), [state]), (layers.Bidirectional(layers.GRU(4)), [state])):
+        with pytest.raises(ValueError, match=r"expects shape \(batch, 4\), got \(None, 3\)"):
+            layer(cgru.Input((5, 3)), initial_state=given)
+    with pytest.raises(ValueError, match="initial_state: lstm.* expects 2 arrays, got 1"):
+        layers.LSTM(3)(cgru.Input((5, 3)), initial_state=[state])
     with pytest.raises(TypeError, match="dense.* has no state"):
         layers.Dense(4)(x, initial_state=np.zeros((2, 3)))
 
@@ -220,6 +226,14 @@ def test_initial_state_is_checked():
 def test_mask_is_checked():
     with pytest.raises(ValueError, match=r"mask: expected shape \(2, 5\), got \(2, 4\)"):
         layers.GRU(4)(np.zeros((2, 5, 3)), mask=np.ones((2, 4)))
+    with pytest.raises(ValueError, match=r"mask: expected shape \(2, 5\), got \(2,\)"):
+        layers.GRU(4)(np.zeros((2, 5, 3)), mask=np.ones(2))
+
+
+def test_states_are_not_the_output_itself(rng):
+    output, state = layers.GRU(4, return_state=True)(rng.standard_normal((2, 5, 3)))
+    output[:] = 0
+    assert state.any()
 
 
 def test_dropout():

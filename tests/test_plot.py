@@ -59,8 +59,22 @@ def test_history_of_some_epochs():
     lines = lines_of(plot.history(fitted))
     assert lines["training"].get_xdata().tolist() == [3, 4, 5, 6, 7]
     assert lines["validation"].get_xdata().tolist() == [4, 6]
+    fitted = model_of().fit(X, X[:, 0, 0], epochs=8, validation_split=0.4, validation_freq=3)
+    lines = lines_of(plot.history(fitted))
+    assert lines["validation"].get_xdata().tolist() == [3, 6]
     only = plot.history({"loss": [3.0, 2.0]})
     assert labels_of(only) == ["training"]
+    assert not lines_of(plot.history({"loss": []}))["training"].get_xdata().size
+
+
+def test_marks_that_the_user_has_set_stay():
+    _, ax = plt.subplots()
+    ax.set_xticks([1, 3])
+    plot.history({"loss": [3.0, 2.0, 1.0]}, ax=ax)
+    assert ax.get_xticks().tolist() == [1, 3]
+    ax.set_xscale("log")
+    plot.history({"loss": [3.0, 2.0, 1.0]}, ax=ax)
+    assert ax.get_xscale() == "log"
 
 
 @pytest.mark.parametrize("cell", [layers.GRU, layers.LSTM, layers.SimpleRNN])
@@ -125,6 +139,27 @@ def test_memory_of_sequences_of_different_lengths():
     relative = found.influence / np.nanmax(found.influence, axis=1, keepdims=True)
     np.testing.assert_allclose(shown, np.nanmedian(relative, axis=0))
     assert np.isfinite(shown).all()
+
+
+def test_the_median_counts_sequences_without_influence():
+    x = X.copy()
+    x[:2, 17] = 0
+    model = cgru.Sequential([cgru.Input((None, 2)), layers.Masking(), layers.GRU(4, name="cell")])
+    found = inspect.memory_length(model, x)["cell"]
+    assert (found.influence[:, 2] > 0).tolist() == [False, False, True]
+    assert np.isnan(lines_of(plot.memory(found))["influence of the input"].get_ydata()[2])
+
+
+def test_gates_below_zero_have_a_colour():
+    model = model_of(layers.LSTM, recurrent_activation="linear")
+    (image,) = plot.gates(inspect.gates(model, X))[0].get_images()
+    assert image.get_array().min() < 0
+    assert image.get_clim()[0] <= image.get_array().min()
+
+
+def test_memory_of_a_single_step():
+    ax = plot.memory(inspect.memory_length(model_of(), X[:, :1]))
+    assert labels_of(ax)[0] == "influence of the input"
 
 
 def test_memory_of_nothing():
@@ -206,6 +241,7 @@ def test_axes_of_gates_can_be_given():
     found = inspect.gates(model_of(), X)
     _, axes = plt.subplots(4, 1)
     assert list(plot.gates(found, ax=axes)) == list(axes)
+    assert list(plot.gates(found, ax=axes.reshape(2, 2))) == list(axes)
     with pytest.raises(ValueError, match=r"ax: expected 4 axes, for \['update'.*got 3"):
         plot.gates(found, ax=axes[:3])
 

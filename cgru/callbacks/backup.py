@@ -96,6 +96,9 @@ class BackupAndRestore(Callback):
         with refusing(f"backup_dir: what {self.backup_dir} holds of the training is damaged"):
             training, history = found.notes["training"], self.model.history
             history.epoch, history.history = training["epochs"], training["history"]
+            # Backups of version 0.4 do not say which epochs had it.
+            all_epochs = {name: history.epoch[: len(v)] for name, v in history.history.items()}
+            history.epochs_of = training.get("epochs_of", all_epochs)
             self._epoch, batch = training["place"]
             self.params["initial_epoch"] = self._epoch
             self.params["initial_batch"] = batch
@@ -146,6 +149,7 @@ class BackupAndRestore(Callback):
             epoch_source=self._epoch_source,
             epochs=self.model.history.epoch,
             history=self.model.history.history,
+            epochs_of=self.model.history.epochs_of,
         )
         if batch:
             state = self.model.tracker.get_state()

@@ -18,17 +18,21 @@ class History(Callback):
     ----------
     epoch : list of int
     history : dict of list of float
-        By name, such as ``"loss"`` and ``"val_loss"``, one entry for each epoch.
+        By name, such as ``"loss"`` and ``"val_loss"``, one entry for each epoch that had it.
+    epochs_of : dict of list of int
+        By name, the epochs that had it: not all, where validation comes now and then.
     """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
         self.history: dict[str, list[float]] = {}
+        self.epochs_of: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         self.epoch.append(epoch)
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(value)
+            self.epochs_of.setdefault(name, []).append(epoch)
 
 
 class ProgbarLogger(Callback):

@@ -44,6 +44,8 @@ def _sequence(
     if layer.bias is not None:
         bias[: layer.bias.size // width] = layer.bias._value
     projected = _product(x, kernel) + bias[0]
+    if mask is not None:  # computed from zeros, so that 0 times the slope there is a number
+        projected[~time_major(mask)] = 0
     outputs = np.empty((time, batch, units), dtype)
     states = start
     if states is None:
@@ -51,7 +53,8 @@ def _sequence(
     backwards = []
     for t in steps:
         keep = None if mask is None else mask[:, t, np.newaxis]
-        new, step_backward = step(layer, projected[t], states, recurrent, bias[1], drop)
+        read = states if keep is None else [np.where(keep, s, s.dtype.type(0)) for s in states]
+        new, step_backward = step(layer, projected[t], read, recurrent, bias[1], drop)
         if keep is not None:
             new = [np.where(keep, *pair) for pair in zip(new, states, strict=True)]
         states = new

@@ -176,6 +176,9 @@ class Layer(Configurable):
     def check_input(self, shape: Shape, argument: str = "x") -> None:
         """Raise a ValueError if the layer cannot read inputs of `shape`."""
 
+    def check_states(self, shapes: list[Shape], batch: int | None = None) -> None:
+        """Raise a ValueError if the layer cannot start from states of `shapes`."""
+
     # ---- What a subclass uses ----
 
     def add_weight(
@@ -293,7 +296,8 @@ class Layer(Configurable):
         for place, (array, item) in enumerate(zip(arrays, masks, strict=True)):
             if item is not None:
                 masks[place] = np.asarray(item, dtype=bool)
-                if masks[place].shape != array.shape[: masks[place].ndim]:
+                axes = max(masks[place].ndim, min(2, array.ndim - 1))
+                if masks[place].shape != array.shape[:axes]:
                     raise ValueError(
                         f"mask: expected shape {array.shape[:2]}, got {masks[place].shape}"
                     )
@@ -356,6 +360,8 @@ class Layer(Configurable):
     def heeds_masks(self) -> bool:
         """Whether sequences that are padded, with a mask, give what they give alone."""
         last = getattr(self, "return_sequences", None) is False
+        if last and getattr(self, "zero_output_for_mask", False):
+            return False  # it is 0 where the last step is masked
         return self.stepwise or self._heeds_masks or last
 
     @property

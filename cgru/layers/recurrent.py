@@ -98,6 +98,18 @@ class Recurrent(Layer):
     def check_input(self, shape: Shape, argument: str = "x") -> None:
         self.check_axes(argument, shape, len(shape) == 3, "[batch, time, features]")
 
+    def check_states(self, shapes: list[Shape], batch: int | None = None) -> None:
+        if len(shapes) != self._states:
+            expected = "one array" if self._states == 1 else f"{self._states} arrays"
+            raise ValueError(f"initial_state: {self.name} expects {expected}, got {len(shapes)}")
+        for shape in shapes:
+            rows = batch if batch is not None or len(shape) != 2 else shape[0]
+            if tuple(shape) != (rows, self.units):
+                expected = f"({'batch' if batch is None else batch}, {self.units})"
+                raise ValueError(
+                    f"initial_state: {self.name} expects shape {expected}, got {shape}"
+                )
+
     def build(self, input_shape: Shape) -> None:
         features = input_shape[-1]
         assert features is not None
@@ -182,7 +194,7 @@ class Recurrent(Layer):
         h, last, sequence_backward = sequence(self, x, start, mask, drop, needs_backward)
         if self.stateful:
             self._state = [state.copy() for state in last]
-        output = last[0]
+        output = last[0].copy() if self.return_state else last[0]
         if self.return_sequences:
             assert h is not None
             output = h
@@ -238,21 +250,17 @@ class Recurrent(Layer):
 
     def _start(self, batch: int, initial_state: list[np.ndarray] | None) -> list[np.ndarray]:
         """The states to start from: some that are given or, in a stateful layer, the last ones."""
-        if initial_state is not None and len(initial_state) != self._states:
-            expected = "one array" if self._states == 1 else f"{self._states} arrays"
-            raise ValueError(
-                f"initial_state: {self.name} expects {expected}, got {len(initial_state)}"
-            )
-        start = self._state if initial_state is None else initial_state
-        assert start is not None
-        for state in start:
+        if initial_state is not None:
+            self.check_states([state.shape for state in initial_state], batch)
+            return initial_state
+        assert self._state is not None
+        for state in self._state:
             if state.shape != (batch, self.units):
-                hint = "; a stateful layer keeps one batch size until reset_state()"
                 raise ValueError(
                     f"initial_state: {self.name} expects shape {(batch, self.units)}, got "
-                    f"{state.shape}{hint if initial_state is None else ''}"
+                    f"{state.shape}; a stateful layer keeps one batch size until reset_state()"
                 )
-        return start
+        return self._state
 
     def _dropped(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """Inputs with the same features set to 0 at each step, and the way back."""

@@ -93,6 +93,8 @@ def connect(layer: Any, x: Any, states: list[Any], training: bool | None, mask: 
                     f"{argument}: {layer.name} expects a symbolic tensor, got {tensor!r}"
                 )
     shape: Any = [tensor.shape for tensor in tensors] if several else tensors[0].shape
+    if states:
+        layer.check_states([state.shape for state in states])
     layer.ensure_built(shape)
     result = layer.compute_output_shape(shape)
     shapes = list(result) if is_several(result) else [result]

@@ -102,6 +102,11 @@ class Bidirectional(Layer):
 
     reset_states = reset_state
 
+    def check_states(self, shapes: list[Shape], batch: int | None = None) -> None:
+        half = (len(shapes) + 1) // 2
+        self.forward_layer.check_states(shapes[:half], batch)
+        self.backward_layer.check_states(shapes[half:], batch)
+
     def check_input(self, shape: Shape, argument: str = "x") -> None:
         self.forward_layer.check_input(shape, argument)
         self.backward_layer.check_input(shape, argument)

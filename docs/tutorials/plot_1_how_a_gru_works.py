@@ -374,7 +374,8 @@ plt.show()
 # %%
 # The products are the larger part, and the more so the larger H is: they grow as H², what the gates
 # do to the state afterwards as H. (In the kernel that is less: it happens while the sums are still
-# in registers.) A cell that makes do with one gate saves a third: :doc:`plot_8_own_layer` tries one.
+# in registers.) A cell that makes do with one gate saves a third: :doc:`plot_8_own_layer` tries
+# one.
 #
 # Beside an LSTM and a simple recurrent network
 # ---------------------------------------------
