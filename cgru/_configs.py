@@ -109,6 +109,30 @@ def serialize(value: Any) -> Any:
     raise TypeError(f"config: {value!r} ({type(value).__name__}) has no configuration")
 
 
+def check_sharing(model: Any) -> None:
+    """Check, before a model is described, that none of its layers is in several others.
+
+    Raises
+    ------
+    ValueError
+        If there is one: it would be described once for each, and made as many times.
+    """
+    homes: dict[int, Any] = {}
+    waiting = [model]
+    while waiting:
+        home = waiting.pop()
+        for layer in home.sublayers():
+            other = homes.get(id(layer))
+            if other is None:
+                homes[id(layer)] = home
+                waiting.append(layer)
+            elif other is not home:
+                raise ValueError(
+                    f"model: {layer.name} is in {other.name} and in {home.name}, and a "
+                    "configuration would make two layers of it; pickle keeps it as one"
+                )
+
+
 def deserialize(value: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """What `serialize` was given; lists stay lists.
 

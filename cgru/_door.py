@@ -190,11 +190,19 @@ def batch(
     )
     for loss, target, weight, output_shape, name in parts:
         suffix = f"[{name!r}]" if model.returns_several else ""
-        if target is None or loss is None:
-            if loss is not None:
-                raise ValueError(f"y{suffix}: expected targets, got None")
-            targets.append(None)
-            weights.append(None)
+        measured = objective.metrics[len(targets)] or objective.weighted[len(targets)]
+        if target is None and (loss is not None or measured):
+            raise ValueError(f"y{suffix}: expected targets, got None")
+        if loss is None:  # the metrics take targets as they are
+            if measured and isinstance(found, Sequences):
+                raise ValueError(
+                    f"x: expected sequences of one length for metrics of {name!r}, without a loss"
+                )
+            targets.append(_checks.numbers(f"y{suffix}", target) if measured else None)
+            given = measured and weight is not None
+            weights.append(
+                _checks.floats(f"sample_weight{suffix}", weight, model._dtype) if given else None
+            )
             continue
         if isinstance(found, Sequences):
             target, weight = _sequence_targets(
@@ -205,7 +213,13 @@ def batch(
             target = loss.prepare(target, output_shape, model._dtype, f"y{suffix}")
             if weight is not None:
                 weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
-                losses.check_sample_weight(weight, output_shape, f"sample_weight{suffix}")
+                allowed = output_shape if loss.by_step else output_shape[:1]
+                losses.check_sample_weight(weight, allowed, f"sample_weight{suffix}")
+        if class_weight is not None and not loss.by_step:
+            raise ValueError(
+                f"class_weight: expected a loss with a class for each target, got {loss.name}; use "
+                "sample_weight"
+            )
         if class_weight is not None:
             weight = _class_weighted(class_weight, target, output_shape, weight, model._dtype)
         targets.append(target)
@@ -230,10 +244,13 @@ def _plain(
             f"{targets.shape[:1]} (shapes {x.shape} and {targets.shape})"
         )
     output_shape = model.checked_output_shape(x.shape)
-    targets = objective.losses[0].prepare(targets, output_shape, model._dtype)
+    loss = objective.losses[0]
+    targets = loss.prepare(targets, output_shape, model._dtype)
     if sample_weight is not None:
         sample_weight = _checks.floats("sample_weight", sample_weight, model._dtype)
-        losses.check_sample_weight(sample_weight, output_shape)
+        losses.check_sample_weight(
+            sample_weight, output_shape if loss.by_step else output_shape[:1]
+        )
     if not model.built:  # last, so that bad targets leave no half-made model
         model.ensure_built(x.shape)
     return Batch(x, targets, sample_weight)
@@ -268,7 +285,7 @@ def _sequence_targets(
     suffix: str,
 ) -> tuple[Any, Any]:
     """Targets of sequences: one each, or, where the output has a time axis, one for each step."""
-    if not model.timed_outputs(x.shape)[place]:
+    if not loss.by_step or not model.timed_outputs(x.shape)[place]:
         target = _checks.numbers(f"y{suffix}", y)
         target = loss.prepare(target, output_shape, model._dtype, f"y{suffix}")
         if weight is not None:

@@ -166,6 +166,9 @@ class IterableBatches:
         Batches per epoch.
     argument, steps_argument : str
         The names of `source` and `steps` in messages.
+    anew : bool
+        Whether each epoch begins with the first batch, where `source` is no iterator, also if
+        `steps` have ended the last one before its end.
     """
 
     def __init__(
@@ -175,6 +178,7 @@ class IterableBatches:
         steps: int | None = None,
         argument: str = "x",
         steps_argument: str = "steps",
+        anew: bool = False,
     ) -> None:
         if steps is None:
             check_ends(source, argument, steps_argument)
@@ -182,6 +186,7 @@ class IterableBatches:
         self.prepare = prepare
         self.steps = steps
         self.argument = argument
+        self.anew = anew and not isinstance(source, Iterator)
         self._iterator: Iterator[Any] | None = None
 
     def __len__(self) -> int:
@@ -191,6 +196,8 @@ class IterableBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         count = 0
+        if self.anew:
+            self._iterator = None
         while self.steps is None or count < self.steps:
             fresh = self._iterator is None
             if self._iterator is None:

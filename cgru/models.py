@@ -340,6 +340,7 @@ class Model(Trainer):
         **kwargs
             As for `json.dumps`.
         """
+        _configs.check_sharing(self)
         return json.dumps(self.serialized(), **kwargs)
 
 
@@ -589,6 +590,7 @@ def clone_model(model: M) -> M:
     """
     if not isinstance(model, Model):
         raise ValueError(f"model: expected a Model, got {model!r}")
+    _configs.check_sharing(model)
     return type(model).from_config(model.get_config())
 
 

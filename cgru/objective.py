@@ -43,6 +43,11 @@ class Objective:
             found = [metric.name for metric in [*plain, *weighted_metrics]]
             if len(set(found)) < len(found):
                 raise ValueError(f"metrics: expected different names, got {found}")
+        if len({id(metric) for metric in self.all_metrics()}) < len(self.all_metrics()):
+            raise ValueError(
+                "metrics: expected an object of its own for each output, got one for several; give "
+                "its name or class, or a dictionary by output"
+            )
         self.has_loss = any(loss is not None for loss in self.losses)
         self.result_names = self._result_names()
         self.has_metrics = any(self.metrics) or any(self.weighted)

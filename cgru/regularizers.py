@@ -119,7 +119,7 @@ class OrthogonalRegularizer(Regularizer):
         unit = rows / norm
         cosines = unit @ unit.T
         np.fill_diagonal(cosines, 0)
-        pairs = len(rows) * (len(rows) - 1) / 2
+        pairs = max(len(rows) * (len(rows) - 1) / 2, 1)
         value = self.factor * 0.5 * float(np.abs(cosines).sum()) / pairs
         dunit = np.sign(cosines) @ unit * x.dtype.type(self.factor / pairs)
         grad = (dunit - unit * (dunit * unit).sum(axis=1, keepdims=True)) / norm

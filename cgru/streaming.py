@@ -74,7 +74,8 @@ class Stream:
         self._inner = [tuple(shape[2:]) for shape in shapes]
         one = [(self.batch_size, 1, *inner) for inner in self._inner]
         free = model.output_shapes([(self.batch_size, None, *inner) for inner in self._inner])
-        self._timed = [len(free[place]) > 1 and free[place][1] is None for place in model.sinks]
+        self._timed = [_over_time(free[place]) for place in model.sinks]
+        self._by_chunk = all(self._timed) and not _mixes(model, [free[i] for i in model.sources])
         self._carriers: dict[str, Any] = {}
         self._graph: Any = self._twin(model)
         self._program = self._compiled()
@@ -185,7 +186,7 @@ class Stream:
         if self._program is not None:
             by_step = self._program.run(np.ascontiguousarray(inputs.swapaxes(0, 1)))
             return np.ascontiguousarray(by_step.swapaxes(0, 1))
-        if all(self._timed):
+        if self._by_chunk:
             return self._structured(self._alone(lambda: self._execute(inputs)))
         several = self._model.takes_several
 
@@ -322,6 +323,23 @@ def _check(layer: Layer) -> None:
     if not isinstance(layer, TimeDistributed):  # which carries nothing from step to step
         for item in layer.sublayers():
             _check(item)
+
+
+def _over_time(shape: Any) -> bool:
+    return len(shape) > 1 and shape[1] is None
+
+
+def _mixes(graph: Any, shapes: list[Any]) -> bool:
+    """Whether a layer reads each step of a chunk together with what comes after the last one."""
+    found = graph.output_shapes(shapes)
+    for step in graph.steps:
+        reads = [found[place] for place in step.inputs]
+        timed = list(map(_over_time, reads))
+        if any(timed) and not all(timed):
+            return True
+        if isinstance(step.layer, Graph) and _mixes(step.layer, reads):
+            return True
+    return False
 
 
 def _one_step(x: Any) -> np.ndarray:

@@ -365,15 +365,19 @@ class Trainer(Predictor):
             )
         else:
             data = door(x, y, sample_weight, class_weight, lengths)
-            if split:
+            if split and validation_data is None:
                 cut = min(int(data.samples * (1 - split)), data.samples - 1)
                 if cut == 0:
                     raise ValueError(
                         f"validation_split: {split} of {data.samples} samples leaves none to train"
                         " on"
                     )
+                # The classes' weights are for training alone.
+                held_out = (
+                    data if class_weight is None else door(x, y, sample_weight, None, lengths)
+                )
                 validation = self._array_batches(
-                    data.take(slice(cut, None)), validation_batch_size, steps=validation_steps
+                    held_out.take(slice(cut, None)), validation_batch_size, steps=validation_steps
                 )
                 data = data.take(slice(cut))
             batches = self._array_batches(data, batch_size, bool(shuffle))
@@ -383,6 +387,9 @@ class Trainer(Predictor):
         if validation_data is not None:
             validation = self._validation(validation_data, validation_batch_size, validation_steps)
 
+        assert self.optimizer is not None
+        if self.built:
+            self.optimizer.build(self.flat())  # or it says that it belongs to other weights
         self.stop_training = False
         loop.set_model(self)
         try:
@@ -411,7 +418,6 @@ class Trainer(Predictor):
                 loop.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
-            assert self.optimizer is not None
             self.optimizer.finalize_variable_values(self.trainable_weights)
         finally:  # also after Ctrl-C or an error: model and history hold what was done
             loop.on_train_end(logs)
@@ -615,13 +621,19 @@ class Trainer(Predictor):
         steps: int | None,
         argument: str = "x",
         steps_argument: str = "steps",
+        anew: bool = False,
         **options: Any,
     ) -> IterableBatches:
         """What an iterable of batches gives, each checked."""
         assert self.objective is not None
         door = functools.partial(_door.batch, self, self.objective, **options)
         return IterableBatches(
-            source, lambda *item: self._one_batch(door(*item)), steps, argument, steps_argument
+            source,
+            lambda *item: self._one_batch(door(*item)),
+            steps,
+            argument,
+            steps_argument,
+            anew,
         )
 
     def _validation(self, data: Any, batch_size: int | None, steps: int | None) -> Batches:
@@ -639,7 +651,7 @@ class Trainer(Predictor):
                 return self._array_batches(door(*data), batch_size, steps=steps)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"validation_data: {error}") from None
-        if not isinstance(data, Iterable):
+        if not isinstance(data, Iterable) or isinstance(data, dict):
             raise TypeError(f"validation_data: expected (x, y) or batches, got {data!r}")
         if isinstance(data, Iterator) and steps is None:
             raise ValueError(
@@ -647,7 +659,7 @@ class Trainer(Predictor):
                 "epoch, and may not end; say how many batches to take with validation_steps, or "
                 "give a list"
             )
-        return self._iterable_batches(data, steps, "validation_data", "validation_steps")
+        return self._iterable_batches(data, steps, "validation_data", "validation_steps", anew=True)
 
 
 Batches = ArrayBatches | IterableBatches

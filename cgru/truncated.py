@@ -34,6 +34,12 @@ class Chunks:
         self.length = _checks.integer("tbptt", length, 1)
         if model.takes_several or model.returns_several:
             raise ValueError("tbptt: expected a model with one input and one output")
+        assert model.objective is not None
+        loss = model.objective.losses[0]
+        if loss is not None and not loss.by_step:
+            raise ValueError(
+                f"tbptt: expected a loss of single steps, got {loss.name}, of whole sequences"
+            )
         self._check(model)
 
     def _check(self, layer: Layer) -> None:
@@ -141,6 +147,7 @@ def _divisor(loss: Loss, batch: Batch, mask: Any) -> float:
     if loss.reduction == "sum":
         return 1.0
     shape = batch.x.shape[:2]
+    mask = loss.counted(batch.y, mask)
     valid = np.ones(shape, bool) if mask is None or loss.reduction in ("none", None) else mask
     weight = batch.sample_weight
     if loss.reduction != "mean_with_sample_weight" or weight is None:

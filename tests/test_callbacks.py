@@ -720,3 +720,39 @@ def test_a_run_that_is_killed_ends_as_if_it_had_not_been(kind):
     number = int(os.environ.get("CGRU_KILLS", "5"))
     code = "import sys, kills; print(kills.torment(sys.argv[1], int(sys.argv[2])))"
     assert int(python(code, kind, number)) >= 1
+
+
+def test_only_callbacks_that_have_begun_are_told_of_the_end(tmp_path):
+    x, y = np.ones((4, 2)), np.ones(4)
+    model = cgru.Sequential([cgru.Input((2,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    stop = callbacks.EarlyStopping("loss", restore_best_weights=True)
+    model.fit(x, y, epochs=2, callbacks=[stop])
+    weights = [np.full((2, 1), 7.0), np.zeros(1)]
+    model.set_weights(weights)
+    missing = callbacks.CSVLogger(tmp_path / "none" / "log.csv")
+    with pytest.raises(FileNotFoundError):
+        model.fit(x, y, callbacks=[missing, stop])
+    np.testing.assert_array_equal(model.get_weights()[0], weights[0])
+
+    class Fails(callbacks.Callback):
+        def on_train_end(self, logs=None):
+            raise RuntimeError("at the end")
+
+    told = []
+    last = callbacks.LambdaCallback(on_train_end=lambda logs: told.append(logs))
+    with pytest.raises(RuntimeError, match="at the end"):
+        model.fit(x, y, callbacks=[Fails(), last])
+    assert len(told) == 1
+
+
+def test_an_optimizer_of_other_weights_is_refused_before_a_log_is_emptied(tmp_path):
+    model = cgru.Sequential([cgru.Input((2,)), layers.Dense(2), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    log = tmp_path / "log.csv"
+    model.fit(np.ones((4, 2)), np.ones(4), callbacks=[callbacks.CSVLogger(log)])
+    before = log.read_text()
+    model.layers[0].trainable = False
+    with pytest.raises(ValueError, match="was used with other weights"):
+        model.fit(np.ones((4, 2)), np.ones(4), callbacks=[callbacks.CSVLogger(log)])
+    assert log.read_text() == before

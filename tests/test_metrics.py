@@ -85,3 +85,9 @@ def test_a_figure_at_another():
     assert metric(y_true, y_pred) == 0.5
     with pytest.raises(ValueError, match="recall: expected a number >= 0 and <= 1, got 2"):
         metrics.PrecisionAtRecall(2)
+
+
+def test_a_row_of_zeros_chooses_no_class():
+    metric = metrics.F1Score("micro")
+    metric.update_state(np.eye(3), np.zeros((3, 3)))
+    assert metric.result() == 0

@@ -231,6 +231,26 @@ def test_weights_go_to_layers_of_the_same_names_or_else_places(path):
     np.testing.assert_array_equal(second.layers[-1].kernel, first.layers[-2].kernel)
     saving.load_weights(third, path)
     assert_same_weights(third, first)
+    fourth = named("c", "a")
+    with pytest.raises(saving.MismatchError, match="missing c/kernel.*unexpected b/kernel"):
+        saving.load_weights(fourth, path)  # a is there, and is not the first one
+
+
+def test_a_layer_in_several_others_is_not_saved(tmp_path):
+    shared = layers.GRU(2, return_sequences=True, name="shared")
+    x, y = cgru.Input((None, 2)), cgru.Input((None, 2))
+    inner = cgru.Model(x, shared(x), name="inner")
+    model = cgru.Model(y, [inner(y), shared(y)], name="outer")
+    saves = [
+        lambda: model.save(tmp_path / "model.safetensors"),
+        lambda: model.save(tmp_path / "model.keras"),
+        model.to_json,
+        lambda: cgru.models.clone_model(model),
+    ]
+    for save in saves:
+        with pytest.raises(ValueError, match="model: shared is in (inner|outer) and in"):
+            save()
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_optimizer_goes_along_with_weights(path):

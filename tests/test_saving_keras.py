@@ -361,3 +361,14 @@ def test_more_arrays_than_can_be_loaded_are_not_saved(tmp_path):
     with pytest.raises(ValueError, match="at most 5000 groups and arrays"):
         deep(1250).save_weights(path)
     assert path.read_bytes() == kept
+
+
+def test_optimizers_of_keras_on_pytorch(tmp_path):
+    def move(config):
+        optimizer = config["compile_config"]["optimizer"]
+        place = f"torch_{optimizer['class_name'].lower()}"
+        optimizer["module"] = f"keras.src.backend.torch.optimizers.{place}"
+
+    found = cgru.load_model(changed(tmp_path / "m.keras", move)).optimizer
+    wanted = cgru.load_model(GOLDEN / "keras_sequential.keras").optimizer
+    assert (type(found), found.get_config()) == (type(wanted), wanted.get_config())

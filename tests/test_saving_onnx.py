@@ -228,3 +228,21 @@ def test_an_earlier_file_stays_where_writing_fails(path, monkeypatch):
         export_onnx(simple(activation="relu"), path)
     assert path.read_bytes() == before
     assert [*path.parent.iterdir()] == [path]
+
+
+def test_a_model_built_by_data_reads_any_length(path):
+    data = np.zeros((2, 6, 4), "float32")
+    for last, sizes in (([], ["batch", "time", 4]), ([layers.Flatten()], ["batch", 6, 4])):
+        returned = bool(last)
+        model = cgru.Sequential([layers.GRU(3, return_sequences=returned), *last, layers.Dense(1)])
+        model.predict(data)
+        export_onnx(model, path)
+        (given,) = onnx.load(path).graph.input
+        found = [size.dim_param or size.dim_value for size in given.type.tensor_type.shape.dim]
+        assert found == sizes
+
+
+def test_a_normalization_over_features_is_stepped(path):
+    model = cgru.Sequential([cgru.Input((None, 4)), layers.BatchNormalization(), layers.GRU(3)])
+    export_onnx(model, path, stateful=True)
+    assert path.exists()

@@ -268,7 +268,16 @@ def test_names_must_be_complete():
             ),
             "forwards first",
         ),
-        (lambda: layers.LayerNormalization(axis=[1, 2]), "several axes"),
+        (lambda: layers.LSTM(2, go_backwards=True), "go_backwards=True"),
+        (
+            lambda: layers.Bidirectional(
+                layers.SimpleRNN(2),
+                backward_layer=layers.SimpleRNN(2, activation="relu", go_backwards=True),
+            ),
+            "different activations",
+        ),
+        (lambda: layers.LayerNormalization(axis=1), "another axis than the last"),
+        (lambda: layers.LayerNormalization(axis=[1, 2]), "or several"),
         (lambda: layers.LayerNormalization(scale=False), "beta without gamma"),
         (lambda: layers.BatchNormalization(), "the class BatchNormalization"),
         (lambda: layers.Conv1D(2, 1), "the class Conv1D"),

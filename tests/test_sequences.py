@@ -563,3 +563,43 @@ def test_sequences_for_a_fixed_number_of_steps(rng, lengths):
     model.fit(x, y, batch_size=3, sample_weight=weights, validation_split=0.5)
     with pytest.raises(ValueError, match=r"x: .* expects shape \(None, 7, 3\), got \(2, 9, 3\)"):
         model.predict(sequences(rng, [9, 2]))
+
+
+@pytest.mark.parametrize("length", [6, 3, 2])
+def test_chunks_do_not_count_ignored_labels(length):
+    x, y = np.random.default_rng(0).normal(size=(4, 6, 2)), np.arange(24).reshape(4, 6) % 3
+    y[:, 2:], y[0, 5] = -1, 1
+
+    def trained(chunk):
+        cgru.utils.set_random_seed(1)
+        model = cgru.Sequential([cgru.Input((None, 2)), layers.Dense(3, "softmax")])
+        loss = cgru.losses.SparseCategoricalCrossentropy(ignore_class=-1)
+        model.compile(cgru.optimizers.SGD(1.0), loss)
+        return model.fit(x, y, tbptt=chunk).history["loss"], model.theta
+
+    (loss, theta), (expected, expected_theta) = trained(length), trained(None)
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    np.testing.assert_allclose(theta, expected_theta, rtol=1e-5, atol=1e-7)
+
+
+def test_labels_of_sequences_of_different_lengths(rng):
+    model = cgru.Sequential(
+        [cgru.Input((None, 2)), layers.GRU(3, return_sequences=True), layers.Dense(3)]
+    )
+    model.compile(cgru.optimizers.SGD(0.0), cgru.losses.CTC())
+    x, y = sequences(rng, (6, 4), 2), np.array([[1, 2, 1], [2, 0, 0]])
+    alone = np.mean(
+        [model.evaluate(a[np.newaxis], b[np.newaxis]) for a, b in zip(x, y, strict=True)]
+    )
+    assert model.evaluate(x, y) == pytest.approx(alone, rel=1e-6)
+    assert model.evaluate(padded(x, np.nan), y, lengths=[6, 4]) == pytest.approx(alone, rel=1e-6)
+    assert model.fit(x, y).history["loss"] == [pytest.approx(alone, rel=1e-6)]
+    for arguments, message in (
+        ({"x": [x[0][:2], x[1]]}, "y: expected labels that fit into 2 steps, got some that need 3"),
+        ({"tbptt": 2}, "tbptt: expected a loss of single steps, got ctc"),
+        ({"class_weight": {1: 2.0}}, "class_weight: expected a loss with a class for each target"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.fit(**{"x": x, "y": y} | arguments)
+    with pytest.raises(ValueError, match=r"sample_weight: expected shape \(2,\), got \(2, 6\)"):
+        model.fit(padded(x, 0), y, sample_weight=np.ones((2, 6)))

@@ -504,3 +504,60 @@ def test_steps_take_the_first_of_arrays():
     model.compile(cgru.optimizers.SGD(0.0), "mse")
     history = model.fit(x, y, 5, validation_data=[x, y], validation_steps=2).history
     assert history["val_loss"] == [pytest.approx(first)]
+
+
+def scaled(optimizer="sgd", loss="mse", weight=1.0, **options):
+    model = cgru.Sequential([cgru.Input((1,)), layers.Dense(1)])
+    model.compile(optimizer, loss, **options)
+    model.set_weights([[[weight]], [0.0]])
+    return model
+
+
+def test_validation_begins_anew_in_each_epoch():
+    model = scaled(cgru.optimizers.SGD(0.0))
+    batches = [(np.full((2, 1), value), np.zeros(2)) for value in (1.0, 2.0, 3.0)]
+    x, y = np.ones((4, 1)), np.ones(4)
+    for source, expected in ((batches, [1, 1, 1]), (iter(batches), [1, 4, 9])):
+        fitted = model.fit(x, y, epochs=3, validation_data=source, validation_steps=1)
+        assert fitted.history["val_loss"] == expected
+    with pytest.raises(TypeError, match=r"validation_data: expected \(x, y\) or batches, got {'x'"):
+        model.fit(x, y, validation_data={"x": x, "y": y})
+
+
+def test_all_samples_are_trained_on_where_validation_data_is_given():
+    steps = []
+    count = cgru.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: steps.append(batch)
+    )
+    x, y = np.ones((10, 1)), np.ones(10)
+    scaled().fit(x, y, 1, validation_split=0.5, validation_data=(x[:2], y[:2]), callbacks=[count])
+    assert len(steps) == 10
+
+
+def test_weights_of_classes_are_for_training():
+    x, y = np.ones((10, 1)), np.array([0, 1] * 5)
+    model = scaled(cgru.optimizers.SGD(0.0), weight=2.0)
+    weights = {0: 10.0, 1: 1.0}
+    split = model.fit(x, y, validation_split=0.5, class_weight=weights).history
+    given = model.fit(x[:5], y[:5], validation_data=(x[5:], y[5:]), class_weight=weights).history
+    assert split == given
+    assert split["val_loss"] == [pytest.approx(np.mean((2.0 - y[5:]) ** 2))]
+
+
+def test_metrics_of_an_output_without_a_loss():
+    x = cgru.Input((2,))
+    model = cgru.Model(x, [layers.Dense(1, name="a")(x), layers.Dense(2, name="b")(x)])
+    model.compile("sgd", ["mse", None], metrics={"b": ["mse"]})
+    data, targets = np.ones((4, 2)), [np.ones((4, 1)), np.ones((4, 2))]
+    expected = np.mean((model.predict(data)[1] - 1) ** 2)
+    assert model.fit(data, targets).history["b_mse"] == [pytest.approx(expected)]
+    with pytest.raises(ValueError, match=r"y\['b'\]: expected targets, got None"):
+        model.fit(data, {"a": targets[0]})
+    with pytest.raises(ValueError, match="metrics: expected an object of its own for each output"):
+        model.compile("sgd", "mse", metrics=cgru.metrics.MeanAbsoluteError())
+
+
+def test_a_regularizer_of_pairs_where_there_are_none():
+    penalty = cgru.regularizers.OrthogonalRegularizer(mode="columns")
+    model = cgru.Sequential([cgru.Input((2,)), layers.Dense(1, kernel_regularizer=penalty)])
+    assert model.losses == [0.0]

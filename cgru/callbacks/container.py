@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -45,6 +46,7 @@ class CallbackList(Callback):
         **params: Any,
     ) -> None:
         self.callbacks = list(_flat(callbacks))
+        self._begun: list[Callback] = []  # which know that training has begun
         histories = [item for item in self.callbacks if isinstance(item, History)]
         if add_history and not histories:
             histories.append(History())
@@ -97,10 +99,16 @@ class CallbackList(Callback):
             getattr(callback, event)(*args)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        self._tell("on_train_begin", logs)
+        self._begun.clear()
+        for callback in self.callbacks:
+            callback.on_train_begin(logs)
+            self._begun.append(callback)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        self._tell("on_train_end", logs)
+        with contextlib.ExitStack() as each:  # is told, also if one before it fails
+            for callback in reversed(self._in_order("on_train_end")):
+                if callback in self._begun:
+                    each.callback(callback.on_train_end, logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
         self._tell("on_test_begin", logs)

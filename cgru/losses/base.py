@@ -52,6 +52,12 @@ class Loss(Configurable):
         self.name = name or _checks.snake_case(type(self).__name__)
         self.reduction = reduction
 
+    by_step = True  # whether the targets of a sequence with an output for each step are as many
+
+    def counted(self, y_true: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+        """What counts of prepared targets, of what is not masked; None for all of it."""
+        return mask
+
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """One value per sample, and the gradient of each with respect to its prediction."""
         raise NotImplementedError(f"{type(self).__name__}.forward")

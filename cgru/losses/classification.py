@@ -198,6 +198,12 @@ class SparseCategoricalCrossentropy(Loss):
         values, grad = self._forward(np.where(counts, y_true, 0), y_pred)
         return values * counts, grad * counts[..., np.newaxis]
 
+    def counted(self, y_true: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+        if self.ignore_class is None:
+            return mask
+        counts: np.ndarray = y_true != self.ignore_class
+        return counts if mask is None else mask & counts
+
     def value_and_grad(
         self,
         y_true: np.ndarray,
@@ -205,10 +211,7 @@ class SparseCategoricalCrossentropy(Loss):
         sample_weight: np.ndarray | None = None,
         mask: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
-        if self.ignore_class is not None:
-            counts = y_true != self.ignore_class
-            mask = counts if mask is None else mask & counts
-        return super().value_and_grad(y_true, y_pred, sample_weight, mask)
+        return super().value_and_grad(y_true, y_pred, sample_weight, self.counted(y_true, mask))
 
     def _forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         label = y_true[..., np.newaxis]

@@ -39,6 +39,8 @@ class CTC(Loss):
     0.75
     """
 
+    by_step = False
+
     def __init__(
         self, reduction: str | None = "sum_over_batch_size", name: str | None = "ctc"
     ) -> None:
@@ -60,13 +62,7 @@ class CTC(Loss):
             )
         if ((labels[:, :-1] == 0) & (labels[:, 1:] != 0)).any():
             raise ValueError(f"{argument}: expected 0 only after the last label of a sequence")
-        same = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)
-        needed = (labels != 0).sum(axis=1) + same.sum(axis=1)
-        if needed.max() > output_shape[1]:
-            raise ValueError(
-                f"{argument}: expected labels that fit into {output_shape[1]} steps, got some that "
-                f"need {needed.max()} (with a step between two that are the same)"
-            )
+        _check_room(labels, np.full(len(labels), output_shape[1]), argument)
         return labels
 
     def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,11 +77,24 @@ class CTC(Loss):
     ) -> tuple[float, np.ndarray]:
         if mask is None or mask.ndim != 2:
             return super().value_and_grad(y_true, y_pred, sample_weight)
+        _check_room(y_true, mask.sum(axis=1), "y")
         values, grad = _aligned(y_true, y_pred, mask)
         weight, divisor = self._weights(values, sample_weight, None)
         if weight is not None:
             values, grad = values * weight, grad * weight[:, np.newaxis, np.newaxis]
         return float(values.sum(dtype=np.float64) / divisor), grad / grad.dtype.type(divisor)
+
+
+def _check_room(labels: np.ndarray, steps: np.ndarray, argument: str) -> None:
+    """Raise a ValueError unless the labels of each sequence fit into its steps."""
+    same = (labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] != 0)
+    needed = (labels != 0).sum(axis=1) + same.sum(axis=1)
+    if (needed > steps).any():
+        worst = int(np.argmax(needed - steps))
+        raise ValueError(
+            f"{argument}: expected labels that fit into {steps[worst]} steps, got some that need "
+            f"{needed[worst]} (with a step between two that are the same)"
+        )
 
 
 def _aligned(

@@ -394,7 +394,7 @@ class FBetaScore(Metric):
         p = np.asarray(y_pred, dtype=np.float64)
         t = aligned(np.asarray(y_true), p).astype(bool)
         if self.threshold is None:
-            chosen = p == p.max(axis=-1, keepdims=True)
+            chosen = (p == p.max(axis=-1, keepdims=True)) & (abs(p) > 1e-9)  # as in Keras
         else:
             chosen = p > self.threshold
         weight = np.ones(p.shape) if sample_weight is None else fitting(sample_weight, p)

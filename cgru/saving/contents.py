@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -95,16 +96,22 @@ def _check_finite(arrays: Mapping[str, np.ndarray], prefix: str = "") -> None:
 def _named_anew(own: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> bool:
     """Whether the same weights, in the same order, are those of layers with other names.
 
-    Layers that are given no name get a new number each time that the model is made.
+    Layers that are given no name get a new number each time that the model is made.  Of names that
+    were given, one that is in both must be in the same place: its layer would get the weights of
+    another one.
     """
-    return (
-        own.keys() != stored.keys()
-        and len(own) == len(stored)
-        and all(
-            alike(own[a], stored[b]) and a.rpartition("/")[2] == b.rpartition("/")[2]
-            for a, b in zip(own, stored, strict=True)
-        )
+    if own.keys() == stored.keys() or len(own) != len(stored):
+        return False
+    pairs = list(zip(own, stored, strict=True))
+    numbered = all(_unnumbered(a) == _unnumbered(b) for a, b in pairs)
+    moved = any(a != b and (a in stored or b in own) for a, b in pairs)
+    return (numbered or not moved) and all(
+        alike(own[a], stored[b]) and a.rpartition("/")[2] == b.rpartition("/")[2] for a, b in pairs
     )
+
+
+def _unnumbered(path: str) -> str:
+    return re.sub(r"_\d+(?=/|$)", "", path)
 
 
 def _optimizer_state(model: Any) -> dict[str, np.ndarray] | None:

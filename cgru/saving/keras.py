@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _room
+from cgru import _configs, _room
 from cgru.saving import hdf5
 from cgru.saving.errors import LoadError, Problems, fitting, refusing
 from cgru.saving.file import write_whole
@@ -32,6 +32,7 @@ UNUSED = ("run_eagerly", "steps_per_execution", "jit_compile", "auto_scale_loss"
 def save_model(model: Any, filepath: Any, overwrite: bool = True) -> None:
     """Save a model as Keras does."""
     arrays = _arrays(model)
+    _configs.check_sharing(model)
     config = export(model) | {"compile_config": compile_config(model)}
     _room.check_depth(config)
     stream = io.BytesIO()

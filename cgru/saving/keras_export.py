@@ -103,11 +103,18 @@ class _Calls:
         return {
             "layers": [*entries, *self.functions.values()],
             "input_layers": self._structure(self.model.sources, self.model._input_keys),
-            "output_layers": self._structure(self.model.sinks, self.model._output_keys),
+            "output_layers": self._structure(self.model.sinks, self.model._output_keys, 1),
         }
 
-    def _structure(self, places: Any, keys: Any) -> Any:
-        histories = [self.histories[place] for place in places]
+    def _structure(self, places: Any, keys: Any, first: int = 0) -> Any:
+        """Tensors by name; calls of functional models are counted from `first` on, as in Keras."""
+        functional = {
+            layer.name for layer in self.model.layers if class_name(layer) == "Functional"
+        }
+        histories = [
+            [name, number + first * (name in functional), output]
+            for name, number, output in (self.histories[place] for place in places)
+        ]
         if keys is not None:
             return dict(zip(keys, histories, strict=True))
         return histories if len(histories) > 1 else histories[0]

@@ -40,6 +40,9 @@ MODELS = ("Functional", "Model")
 MAX_LOOKS = 20_000  # more would take long
 NAMESPACES = ("keras", "keras.src", *(f"keras.{module}" for module in _configs.MODULES))
 
+# Where Keras has its optimizers' classes on PyTorch.
+TORCH_OPTIMIZERS = "keras.src.backend.torch.optimizers.torch_"
+
 
 class Importer:
     """Makes objects from configurations.
@@ -107,6 +110,8 @@ class Importer:
             for key in (registered, name):
                 if key in given:
                     return given[key]
+        if isinstance(module, str) and module.startswith(TORCH_OPTIMIZERS):
+            module = "keras.optimizers"
         if module == "keras.src.models.functional" or module in ("keras", "keras.models"):
             models = {"Sequential": self.sequential} | dict.fromkeys(MODELS, self.functional)
             if name in models:
@@ -299,10 +304,14 @@ class _Graph:
     def structure(self, value: Any) -> Any:
         """The tensors that are named as inputs or outputs: one, a list or a dictionary."""
         if isinstance(value, Mapping):
-            return {key: self.tensor(item) for key, item in value.items()}
+            return {key: self.structure(item) for key, item in value.items()}
         if value and isinstance(value[0], str):
-            return self.tensor(value)
-        return [self.tensor(item) for item in value]
+            name, node, place = value
+            if type(self.layers.get(name)) is self.importer.functional:
+                # Here, and nowhere else, Keras counts these from 1; -1 is the last one.
+                node = (node or len([key for key in self.tensors if key[0] == name])) - 1
+            return self.tensor([name, node, place])
+        return [self.structure(item) for item in value]
 
     def tensor(self, history: Any) -> SymbolicTensor:
         """One tensor, by the name of its layer, the number of the call and of the output."""

@@ -40,8 +40,8 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
         If a layer, loss or metric is a function or an object without a configuration, or one that
         Keras has not, for ``.keras``.
     ValueError
-        If the model is not built; or its layers are too many, or too deep inside each other, to be
-        loaded again.
+        If the model is not built; if one layer is in several others; or if layers are too many, or
+        too deep inside each other, to be loaded again.
 
     Examples
     --------
@@ -64,6 +64,7 @@ def save_model(model: Any, filepath: Any, overwrite: bool = True, zipped: Any = 
 
 def describe(model: Any, contents: Contents) -> Contents:
     """Add what a model is, and how it was compiled, to what a file is to hold."""
+    _configs.check_sharing(model)
     contents.notes["model"] = _configs.serialize(model)
     _room.check_depth(contents.notes["model"])
     if model.compiled:

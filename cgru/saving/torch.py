@@ -226,23 +226,30 @@ def _why_not(layer: Any) -> str | None:
             return "directions that are not put side by side, forwards first"
         if type(layer.forward_layer) is not type(layer.backward_layer):
             return "directions of two kinds"
-        return _why_not(layer.forward_layer) or _why_not(layer.backward_layer)
+        directions = layer.forward_layer, layer.backward_layer
+        if len({repr(_activations(one)) for one in directions}) > 1:
+            return "directions with different activations"
+        return _why_not_recurrent(directions[0]) or _why_not_recurrent(directions[1])
     if type(layer) in GATES:
-        return _why_not_recurrent(layer)
+        return "go_backwards=True" if layer.go_backwards else _why_not_recurrent(layer)
     if type(layer) is layers.LayerNormalization:
         if layer.gamma is None:
             return "beta without gamma"
-        return None if layer.gamma.ndim == 1 else "several axes"
+        last = layer.axis in (-1, [-1]) or layer.axis in ([2], 2)  # of [batch, time, features]
+        return None if layer.gamma.ndim == 1 and last else "another axis than the last, or several"
     return None if type(layer) in PEERS else f"the class {type(layer).__name__}"
 
 
 def _why_not_recurrent(layer: Any) -> str | None:
     if not getattr(layer, "reset_after", True):
         return "reset_after=False"
-    names = [layer.activation.name]
-    if hasattr(layer, "recurrent_activation"):
-        names.append(layer.recurrent_activation.name)
+    names = _activations(layer)
     return None if names in GATES[type(layer)].activations else f"the activations {names}"
+
+
+def _activations(layer: Any) -> list[str]:
+    recurrent = getattr(layer, "recurrent_activation", None)
+    return [layer.activation.name, *([] if recurrent is None else [recurrent.name])]
 
 
 # ---- Which layer has which names ----

@@ -227,3 +227,23 @@ def test_every_layer_both_ways(tmp_path):
         for key in own.keys() - {"seed", "dtype", "layer", "backward_layer", "mean", "variance"}:
             if "initializer" not in key and key in mine:
                 assert str(mine[key]) == str(own[key]), (a.name, key)
+
+
+def two_calls(library):
+    """A model whose outputs are two calls of a model within it, the first one called last."""
+    layers = library.layers
+    x = library.Input((None, 4))
+    inner = library.Model(x, layers.GRU(4)(x), name="inner")
+    a, b = library.Input((None, 4), name="a"), library.Input((None, 4), name="b")
+    second, first = inner(b), inner(a)
+    return library.Model([a, b], [first, layers.Dense(1)(second), second])
+
+
+@pytest.mark.parametrize(("one", "other"), [(keras, cgru), (cgru, keras)])
+def test_calls_of_a_model_are_outputs(one, other, tmp_path):
+    x = np.random.default_rng(1).random((2, 5, 4), "float32")
+    model = two_calls(one)
+    model.save(tmp_path / "model.keras")
+    again = other.models.load_model(tmp_path / "model.keras")
+    for got, wanted in zip(again.predict([x, 2 * x]), model.predict([x, 2 * x]), strict=True):
+        close(got, wanted)
