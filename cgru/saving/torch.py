@@ -235,7 +235,7 @@ def _why_not(layer: Any) -> str | None:
     if type(layer) is layers.LayerNormalization:
         if layer.gamma is None:
             return "beta without gamma"
-        last = layer.axis in (-1, [-1]) or layer.axis in ([2], 2)  # of [batch, time, features]
+        last = layer.axis in (-1, 2, [-1], [2])  # of [batch, time, features]
         return None if layer.gamma.ndim == 1 and last else "another axis than the last, or several"
     return None if type(layer) in PEERS else f"the class {type(layer).__name__}"
 
