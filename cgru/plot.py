@@ -54,11 +54,7 @@ def history(history: History | Mapping[str, Any], metric: str = "loss", ax: Any 
     elif isinstance(history, Mapping):
         values = dict(history)
         longest = max(map(len, values.values()), default=0)
-        epochs = {
-            name: [*range(longest)][every - 1 :: every][: len(each)]
-            for name, each in values.items()
-            for every in [max(1, longest // max(1, len(each)))]
-        }
+        epochs = {name: _evenly(len(each), longest) for name, each in values.items()}
     else:
         raise TypeError(f"history: expected what fit() returned, got {history!r}")
     if metric not in values:
@@ -76,6 +72,12 @@ def history(history: History | Mapping[str, Any], metric: str = "loss", ax: Any 
     ax.set(xlabel="epoch", ylabel=metric, title=f"Training: {metric} after each epoch")
     ax.legend(frameon=False)
     return ax
+
+
+def _evenly(count: int, longest: int) -> list[int]:
+    """`count` of the epochs 0 to `longest` - 1, as far from each other as they can be."""
+    every = longest // count if count else 1
+    return [every * (place + 1) - 1 for place in range(count)]
 
 
 def gates(

@@ -16,7 +16,6 @@ from cgru.layers.core import Dense
 from cgru.layers.graph import Graph
 from cgru.layers.gru import GRU
 from cgru.layers.lstm import LSTM
-from cgru.layers.normalization import BatchNormalization
 from cgru.layers.recurrent import Recurrent
 from cgru.layers.simple_rnn import SimpleRNN
 from cgru.layers.wrappers import TimeDistributed
@@ -313,9 +312,7 @@ def _check(layer: Layer) -> None:
     """Raise a ValueError for a layer that needs more of a sequence than the steps so far."""
     if isinstance(layer, Graph) and any(step.states for step in layer.steps):
         raise ValueError("stream: expected no layer that is called with initial_state")
-    # What a batch normalization makes of a step depends on others in training only.
-    fixed = isinstance(layer, BatchNormalization) and layer.axis in (-1, 2)
-    if not isinstance(layer, Graph) and not layer.stepwise and not fixed:
+    if not isinstance(layer, Graph) and not layer.predicts_stepwise:
         raise ValueError(
             f"stream: expected layers that read a sequence step by step, got {layer.name} "
             f"({type(layer).__name__})"

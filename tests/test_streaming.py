@@ -319,7 +319,7 @@ def test_levels_may_change_between_steps(level):
 
 def test_a_chunk_is_read_as_its_steps_where_the_last_state_meets_each_step():
     x = cgru.Input((None, 3))
-    model = cgru.Model(x, layers_of_state(x))
+    model = cgru.Model(x, cgru.layers.Add()([GRU(3)(x), x]))
     data = np.random.default_rng(0).standard_normal((1, 4, 3)).astype("float32")
     stream = model.stream()
     steps = np.stack([stream.step(data[:, t]) for t in range(4)], axis=1)
@@ -328,7 +328,3 @@ def test_a_chunk_is_read_as_its_steps_where_the_last_state_meets_each_step():
     outer_x = cgru.Input((None, 3))
     stream = cgru.Model(outer_x, model(outer_x)).stream()
     np.testing.assert_array_equal(stream.run(data), steps)
-
-
-def layers_of_state(x):
-    return cgru.layers.Add()([GRU(3)(x), x])

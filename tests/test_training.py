@@ -506,9 +506,9 @@ def test_steps_take_the_first_of_arrays():
     assert history["val_loss"] == [pytest.approx(first)]
 
 
-def scaled(optimizer="sgd", loss="mse", weight=1.0, **options):
+def scaled(optimizer="sgd", weight=1.0):
     model = cgru.Sequential([cgru.Input((1,)), layers.Dense(1)])
-    model.compile(optimizer, loss, **options)
+    model.compile(optimizer, "mse")
     model.set_weights([[[weight]], [0.0]])
     return model
 

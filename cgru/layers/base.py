@@ -365,6 +365,11 @@ class Layer(Configurable):
         return self.stepwise or self._heeds_masks or last
 
     @property
+    def predicts_stepwise(self) -> bool:
+        """Whether it is stepwise in a prediction, whatever it is in training."""
+        return self.stepwise
+
+    @property
     def dtype(self) -> str:
         """The name of the dtype of weights and outputs."""
         return self._dtype.name

@@ -255,6 +255,11 @@ class BatchNormalization(_Scaled):
         )
         self.synchronized = bool(synchronized)
 
+    @property
+    def predicts_stepwise(self) -> bool:
+        """What it makes of a step depends on others in training only."""
+        return self.axis in (-1, 2)
+
     def build(self, input_shape: Shape) -> None:
         size = input_shape[self.axis]
         assert size is not None

@@ -103,8 +103,7 @@ class Recurrent(Layer):
             expected = "one array" if self._states == 1 else f"{self._states} arrays"
             raise ValueError(f"initial_state: {self.name} expects {expected}, got {len(shapes)}")
         for shape in shapes:
-            rows = batch if batch is not None or len(shape) != 2 else shape[0]
-            if tuple(shape) != (rows, self.units):
+            if tuple(shape[1:]) != (self.units,) or (batch is not None and shape[0] != batch):
                 expected = f"({'batch' if batch is None else batch}, {self.units})"
                 raise ValueError(
                     f"initial_state: {self.name} expects shape {expected}, got {shape}"

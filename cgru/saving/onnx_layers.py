@@ -71,9 +71,7 @@ def apply(g: Builder, layer: Any, x: Any, states: list[str] | None = None) -> li
 def _check_steps(layer: Any, x: list[Value]) -> None:
     """Raise an error for a layer that needs more of a sequence than a step and a state."""
     over_time = [len(item.shape) > 1 and item.shape[1] is None for item in x]
-    # What a batch normalization makes of a step depends on others in training only.
-    fixed = isinstance(layer, layers.BatchNormalization) and layer.axis in (-1, 2)
-    if any(over_time) and not ((layer.stepwise or fixed) and all(over_time)):
+    if any(over_time) and not (layer.predicts_stepwise and all(over_time)):
         raise ValueError(
             f"stateful: expected layers that read a sequence step by step, got {layer.name}, "
             f"a {type(layer).__name__} that needs all of it"

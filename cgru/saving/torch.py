@@ -235,8 +235,8 @@ def _why_not(layer: Any) -> str | None:
     if type(layer) is layers.LayerNormalization:
         if layer.gamma is None:
             return "beta without gamma"
-        last = layer.axis in (-1, 2, [-1], [2])  # of [batch, time, features]
-        return None if layer.gamma.ndim == 1 and last else "another axis than the last, or several"
+        # Over the features alone, as PyTorch's.
+        return None if layer.stepwise else "another axis than the last, or several"
     return None if type(layer) in PEERS else f"the class {type(layer).__name__}"
 
 
