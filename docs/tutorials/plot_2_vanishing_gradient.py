@@ -178,11 +178,11 @@ plt.show()
 
 # %%
 # The gated cells learn it. The simple RNN is no better than the constant: nothing tells it of the
-# first mark. (That depends on the seed: with another one it may come further. Over 600 steps none of
-# the three of :doc:`/papers` does.) But the GRU's gradient vanished as well, at first; how could it learn? Now and
-# then both marks are not far from the end. From these sequences it learns that it pays to open
-# gates, and open gates let it see further back. Over 50 steps it is as soon there as the one whose
-# gates were opened for it.
+# first mark. (That depends on the seed: with another one it may come further. Over 600 steps none
+# of the three of :doc:`/papers` does.) But the GRU's gradient vanished as well, at first; how could
+# it learn? Now and then both marks are not far from the end. From these sequences it learns that it
+# pays to open gates, and open gates let it see further back. Over 50 steps it is as soon there as
+# the one whose gates were opened for it.
 #
 # The same measurement, after training
 # ------------------------------------
