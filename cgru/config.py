@@ -151,10 +151,9 @@ def show_config(mode: str = "stdout") -> dict[str, str] | None:
 
     Examples
     --------
-    >>> cgru.show_config()  # doctest: +SKIP
-    cgru             0.2.0
-    Python           3.11.7
-    ...
+    >>> cgru.show_config()  # doctest: +ELLIPSIS
+    cgru             ...
+    Python           ...
     >>> sorted(cgru.show_config(mode="dicts"))[:3]
     ['BLAS', 'NumPy', 'Python']
     """

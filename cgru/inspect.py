@@ -82,8 +82,8 @@ class Memory(NamedTuple):
 def gates(model: Model, x: Any) -> dict[str, Gates]:
     """The gates and states of each recurrent layer at every step.
 
-    They are what the forward pass of a training step keeps, and take its time.  Activations other
-    than those of the kernels take a few times as much.
+    They are what a training step keeps for its backward pass; to find them takes as long as its
+    forward pass.  Activations other than those of the kernels take a few times as much.
 
     Parameters
     ----------
@@ -263,8 +263,8 @@ def saliency(model: Model, x: Any, unit: int | None = None) -> Any:
     Parameters
     ----------
     model : Model
-        With one output, [batch, units] or [batch, time, units]; of the latter the last step, that
-        is not masked, is looked at.
+        With one output, [batch, units] or [batch, time, units]; of the latter, the last step that
+        is not masked is looked at.
     x : array_like
         As for `predict`, one batch.
     unit : int, optional

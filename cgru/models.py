@@ -151,6 +151,10 @@ class Model(Trainer):
                 f"{argument}: {self.name} expects shape {(None, *expected[1:])}, got {found}"
             )
 
+    def accepted_shapes(self) -> list[Shape]:
+        """The shapes that the inputs may have, None for what is free."""
+        return [tensor.shape for tensor in self.inputs]
+
     def compute_output_shape(self, input_shape: Any) -> Any:
         shapes = self.output_shapes(input_shape if self.takes_several else [input_shape])
         found = tuple(shapes[place] for place in self.sinks)
@@ -376,6 +380,7 @@ class Sequential(Model):
         Trainer.__init__(self, name=name, trainable=trainable)
         self.layers: list[Layer] = []
         self._input: SymbolicTensor | None = None  # as an Input described it
+        self._stand_in: SymbolicTensor | None = None  # for it, where none did
         self._built_for: Shape | None = None
         self._input_keys = self._output_keys = None
         read = None
@@ -441,11 +446,12 @@ class Sequential(Model):
     @property
     def inputs(self) -> list[SymbolicTensor]:  # type: ignore[override]
         """The input, once its shape is known."""
-        if self._input is None:
+        tensor = self._input or self._stand_in
+        if tensor is None:
             dtype = "int64" if self.reads_integers else self.dtype
-            self._input = Input(batch_shape=self._shape(), dtype=dtype)
-        self._called_on(self._input)
-        return [self._input]
+            tensor = self._stand_in = Input(batch_shape=self._shape(), dtype=dtype)
+        self._called_on(tensor)
+        return [tensor]
 
     @property
     def outputs(self) -> list[SymbolicTensor]:  # type: ignore[override]
@@ -497,6 +503,17 @@ class Sequential(Model):
             shape = _single(layer, shape)
             argument = f"output of {layer.name}"
 
+    def accepted_shapes(self) -> list[Shape]:
+        shape = self.input_shape
+        if self._input is None and len(shape) + self.reads_integers > 2 and shape[1] is not None:
+            # Built by data of one length: are others refused?
+            try:
+                self.check_input((shape[0], shape[1] + 1, *shape[2:]))
+            except ValueError:
+                return [shape]
+            shape = (shape[0], None, *shape[2:])
+        return [shape]
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for layer in self.layers:
             input_shape = _single(layer, input_shape)
@@ -505,6 +522,7 @@ class Sequential(Model):
     def build(self, input_shape: Any = None) -> None:
         """Make the weights for inputs of `input_shape`, such as ``(None, 10, 3)``."""
         shape = self._built_for = tuple(self.input_shape if input_shape is None else input_shape)
+        self._stand_in = None
         for layer in self.layers:
             layer.ensure_built(shape)
             shape = _single(layer, shape)

@@ -33,7 +33,8 @@ class Stream:
 
     It returns what `predict` returns for the sequences so far, and works with the weights that
     the model has at the time of the step.  One stream serves one thread at a time; streams of one
-    model are independent of each other, and of the model's own `stateful` layers.
+    model are independent of each other, and of the model's own `stateful` layers.  ``copy.copy``
+    makes another one of the same model, which goes on from the same states.
 
     Parameters
     ----------
@@ -85,6 +86,12 @@ class Stream:
         ]
         self._execute(zeros if model.takes_several else zeros[0])  # states have shapes from now on
         self.reset()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self._model, self.batch_size), self.state
+
+    def __setstate__(self, state: dict[str, list[np.ndarray]]) -> None:
+        self.state = state
 
     def _twin(self, layer: Any) -> Any:
         """A layer with the same weights, and states of its own."""

@@ -233,3 +233,16 @@ def test_what_joblib_maps_into_memory_can_be_trained(tmp_path):
     train(model)
     joblib.dump(model, tmp_path / "model")
     assert_goes_on_alike(model, joblib.load(tmp_path / "model", mmap_mode="r"))
+
+
+@pytest.mark.parametrize("copied", [*WAYS.values(), copy.copy], ids=[*WAYS, "copy"])
+@pytest.mark.parametrize("compiled", [True, False])
+def test_a_stream_goes_on_from_the_same_states(copied, compiled):
+    head = [] if compiled else [layers.Dense(3, activation="relu")]
+    model = cgru.Sequential([cgru.Input((None, 2)), layers.LSTM(4, return_sequences=True), *head])
+    stream = model.stream(8)
+    stream.run(X[:, :3])
+    other = copied(stream)
+    expected = model.predict(X)[:, 3]
+    np.testing.assert_allclose(other.step(X[:, 3]), expected, rtol=1e-6)
+    np.testing.assert_allclose(stream.step(X[:, 3]), expected, rtol=1e-6)

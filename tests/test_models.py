@@ -427,3 +427,14 @@ def test_a_mask_that_is_an_input(rng):
         gru(a, mask=valid)
     with pytest.raises(TypeError, match="mask: expected none for add"):
         layers.Add()([a, a], mask=mask)
+
+
+def test_asking_for_the_inputs_changes_nothing():
+    model = cgru.Sequential([cgru.layers.GRU(3, name="gru")])
+    x = np.ones((2, 5, 4))
+    model.predict(x)
+    config = model.get_config()
+    part = cgru.Model(model.inputs, model.get_layer("gru").output)
+    np.testing.assert_array_equal(part.predict(x), model.predict(x))
+    assert model.get_config() == config
+    assert model.predict(x[:, :3]).shape == (2, 3)  # the data it was built by had 5 steps

@@ -372,3 +372,10 @@ def test_optimizers_of_keras_on_pytorch(tmp_path):
     found = cgru.load_model(changed(tmp_path / "m.keras", move)).optimizer
     wanted = cgru.load_model(GOLDEN / "keras_sequential.keras").optimizer
     assert (type(found), found.get_config()) == (type(wanted), wanted.get_config())
+
+
+def test_seeds_that_every_backend_of_keras_takes(tmp_path):
+    layer = cgru.layers.Dropout(0.1, seed=2**63 - 1)
+    cgru.Sequential([cgru.Input((3,)), layer]).save(tmp_path / "m.keras")
+    again = cgru.load_model(tmp_path / "m.keras")
+    assert 0 <= again.layers[0].seed < 2**31

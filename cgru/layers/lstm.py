@@ -49,8 +49,8 @@ class LSTM(Recurrent):
         The part of the inputs that is set to 0 in training, the same features at every step of a
         sequence (Gal and Ghahramani 2016).
     recurrent_dropout : float
-        The same for the state h that is read, one choice for the whole sequence; such training
-        steps run step by step in NumPy.
+        The same for the state h that the gates read, one choice for all of them and for the whole
+        sequence (Keras draws one for each gate).
     seed : int, optional
         Seeds those initializers that are given by name, and dropout.
     return_sequences : bool

@@ -37,8 +37,7 @@ class SimpleRNN(Recurrent):
         The part of the inputs that is set to 0 in training, the same features at every step of a
         sequence (Gal and Ghahramani 2016).
     recurrent_dropout : float
-        The same for the state h that is read, one choice for the whole sequence; such training
-        steps run step by step in NumPy.
+        The same for the state h that is read, one choice for the whole sequence.
     seed : int, optional
         Seeds those initializers that are given by name, and dropout.
     return_sequences : bool

@@ -47,7 +47,7 @@ def export(value: Any) -> Any:
 def _exported(owner: Any, key: str, item: Any) -> Any:
     """One argument: of an object in it, the configuration is another one for Keras."""
     if key == "seed" and item is not None:
-        return item % 2**32  # all that JAX takes
+        return item % 2**31  # all that each backend of Keras takes
     if not isinstance(item, dict) or "class_name" not in item:
         return item
     names = {"layer": "forward_layer", "learning_rate": "_learning_rate"}

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cgru.layers.graph import Graph
+from cgru.layers.input import InputLayer
 
 # Those whose call takes the mask as an argument, beside recurrent layers and models.
 READS_MASK = ("BatchNormalization", "GlobalAveragePooling1D", "Softmax", "TimeDistributed")
@@ -41,7 +42,8 @@ class Node(NamedTuple):
 
 def in_order(model: Any) -> list[Any]:
     """The layers of a model in the order of Keras."""
-    if hasattr(model, "_built_for"):  # a Sequential
+    inputs = [layer for layer in model.layers if isinstance(layer, InputLayer)]
+    if not inputs:  # a Sequential
         return list(model.layers)
     hidden = [layer.name for layer in model.layers if isinstance(layer, Graph) and _masks(layer)]
     if hidden and not model.is_chain:
@@ -50,7 +52,6 @@ def in_order(model: Any) -> list[Any]:
             f"where a mask is made inside a model that is a layer: {hidden}"
         )
     nodes, _ = trace(model)
-    inputs = model.layers[: len(model.inputs)]
     outputs = [nodes[place] for place in model.sinks]
     found = [layer for layer in sort(outputs) if not isinstance(layer, Function)]
     return [*(layer for layer in inputs if layer not in found), *found]

@@ -11,27 +11,15 @@ from cgru.saving import onnx_layers
 from cgru.saving.onnx_graph import Builder, Value
 
 
-def _takes_any_length(model: Any, shape: Any) -> bool:
-    """Whether a Sequential that was built by data of one length reads another one as well."""
-    if getattr(model, "_built_for", None) is None or model._input is not None or shape[1] is None:
-        return False
-    try:
-        model.check_input((shape[0], shape[1] + 1, *shape[2:]))
-    except ValueError:
-        return False
-    return True
-
-
 def serialized(model: Any, stateful: bool) -> bytes:
     """The file of a model; `stateful` as in `export_onnx`."""
     g = Builder(np.dtype(model.dtype), stateful)
     several = model.takes_several
     inputs = []
-    shapes = model.input_shape if several else [model.input_shape]
+    shapes = model.accepted_shapes()
     for name, shape, integers in zip(model.input_names, shapes, model.integers, strict=True):
         dtype = np.dtype(np.int64) if integers else g.dtype
-        # Time steps: any number of them, unless an Input says how many.
-        if len(shape) + integers > 2 and (stateful or _takes_any_length(model, shape)):
+        if stateful and len(shape) + integers > 2:  # any number of time steps
             shape = (shape[0], None, *shape[2:])
         inputs.append(Value(g.add_input(name, _sizes(name, shape, several), dtype), shape))
     outputs = onnx_layers.run(g, model, inputs)

@@ -35,12 +35,14 @@ plt.show()
 # %%
 # What do z and r do? Two cells by hand
 # -------------------------------------
-# Before anything is learned: here are two GRUs of a single unit with weights chosen by hand. They
-# read a signal and a flag.
+# Before anything is learned: here are two GRUs of a single unit with weights chosen by hand (a unit
+# is one number of the state, with a z, an r and a proposal of its own). They read a signal and a
+# flag. A gate is a weighted sum of what is read, put through the *sigmoid*, which makes of it a
+# number from 0 to 1: 0.5 at 0, nearly 1 from 5 on, nearly 0 below -5.
 #
 # The first uses **z to hold**. As long as there is no flag, z is near 1, and the state stays what
-# it was. A flag brings z to 0, and the proposal, which is the signal of now, takes the state's
-# place. A memory with a write button.
+# it was. A flag brings z to 0, and the proposal, which is tanh of the signal of now (a little less
+# than the signal), takes the state's place. A memory with a write button.
 #
 # The second uses **r to start afresh**. Its z is always 0, so that it rewrites its state at every
 # step, and the proposal remembers by looking at the old state: a pulse of the signal flips it up or
@@ -134,7 +136,8 @@ for name, parts in {
 # The four equations
 # ------------------
 # We let the network read all years in one go. ``cgru.inspect.gates`` returns what went on inside,
-# at every step; we compute it again in NumPy. h is the state before each year, x what is read.
+# at every step; we compute it again in NumPy. ``h`` is the state before each year, ``series`` what
+# is read, the x of the picture.
 #
 # With each equation stand the lines of C that compute it, for a vector of units of one sequence
 # (from ``cgru/csrc/gru.h``). The products `x W` and `h U` and the biases have been added up
@@ -187,7 +190,7 @@ n = np.tanh(series @ W_n + b_n + r * (h @ U_n + c_n))
 
 # %%
 # 4. The **final memory**: a mixture of old and new, in the proportion that the update gate gives.
-# (In C as n + z (h - n), which is the same.)
+# (In C as n + z (h - n), which is the same but for rounding, with one multiplication less.)
 #
 # .. literalinclude:: ../../cgru/csrc/gru.h
 #    :language: c
@@ -259,6 +262,7 @@ errors = {name: each.evaluate(x[later], y[later]) for name, each in networks.ite
 print("mean squared error after 1920:")
 for name, error in errors.items():
     print(f"{error:.4f}  {name}")
+assert min(list(errors)[1:], key=errors.get) == "r = 1"
 
 figure, axes = plt.subplots(3, 1, figsize=(5, 5), sharex=True, sharey=True, layout="constrained")
 for ax, name in zip(axes, ("as it was trained", "r = 0", "z = 1"), strict=True):
@@ -278,8 +282,8 @@ plt.show()
 #
 # What happens when z stays at 1
 # ------------------------------
-# Then h = 1 h + 0 n: the state is handed on for ever, exactly. It begins at 0, so it stays 0, and
-# the forecast is the bias of the last layer. The network is deaf:
+# Then h = 1 h + 0 n: the state is handed on for ever, to rounding. It begins at 0, so it stays 0,
+# and the forecast is the bias of the last layer. The network is deaf:
 
 stuck = networks["z = 1"]
 read = cgru.inspect.gates(stuck, series[np.newaxis])["gru"]
@@ -288,10 +292,11 @@ print(f"change of h in {len(years)} years: {np.ptp(read['state'])}")
 print(f"different forecasts: {len(np.unique(stuck.predict(x)))}")
 
 # %%
-# And it cannot learn to hear again. The gradient with respect to the state passes such a step
-# unchanged, which is why a z *near* 1 remembers so well. But what is read gets into the state by
-# the factor 1 - z, and the sigmoid's own slope is z (1 - z). Both are 0 here, so that no gradient
-# reaches the weights of z, r or n:
+# And it cannot learn to hear again. Training changes each weight along its *gradient*: by how much
+# the error would change if the weight did. The gradient with respect to the state passes such a
+# step unchanged, which is why a z *near* 1 remembers so well. But what is read gets into the state
+# by the factor 1 - z, and the sigmoid's own slope is z (1 - z). Both are 0 here, so that no
+# gradient reaches the weights of z, r or n:
 
 for each in (model, stuck):
     each.value_and_grad(each.theta, x[learned], y[learned])
@@ -306,7 +311,8 @@ for one, other in zip(model.trainable_weights, stuck.trainable_weights, strict=T
 # Only the bias of the last layer still has a gradient (its weights multiply a state of 0); it can
 # move the one forecast up and down.
 # That is why one begins with gates that are half open, or with z somewhat above that where a task
-# needs long memory (``bias_initializer``), but never with z at 1.
+# needs long memory (by a bias of its own, as in :doc:`plot_2_vanishing_gradient`), but never with z
+# at 1.
 #
 # In between lies what makes gates useful. What is left of a unit's state after k steps is the
 # product of its z over these steps, so half of it is gone after log 0.5 / log z steps:
@@ -331,8 +337,8 @@ print(*(f"{life:.1f}" for life in lives))
 # What does each gate cost?
 # -------------------------
 # A third of everything: z, r and n have the same number of weights, and a step takes as many
-# multiplications as there are weights in W and U. Timed in NumPy, for a step of 8 sequences and 128
-# units:
+# multiplications for each sequence as there are weights in W and U. Timed in NumPy, for a step of 8
+# sequences with 64 features and 128 units:
 
 rng = np.random.default_rng(1)
 B, I, H = 8, 64, 128
@@ -360,7 +366,7 @@ costs = {
     "tanh, with r": microseconds(lambda: np.tanh(a_n + a_r * a_z), 1000),
     "mix with z": microseconds(lambda: a_z * one_h + (1 - a_z) * a_n, 1000),
 }
-print(f"each of z, r, n multiplies {(I + H) * H:,} times")
+print(f"each of z, r, n multiplies {(I + H) * H:,} times for each sequence")
 for name, cost in costs.items():
     print(f"{name:13} {cost:6.1f} us, {cost / sum(costs.values()):4.0%}")
 
@@ -385,9 +391,13 @@ cgru.plot.cell_diagram("simple_rnn")
 plt.show()
 
 # %%
-# The **LSTM** (long short-term memory) came first, and has one gate more. It keeps its memory in a
-# second state, the cell c, with separate gates for what is kept (f) and what is written (i), where
-# the GRU has z and 1 - z; and a third one for how much of c is shown (o). It has no reset gate.
+# The **LSTM** (long short-term memory; `Hochreiter and Schmidhuber 1997
+# <https://doi.org/10.1162/neco.1997.9.8.1735>`_, its forget gate `Gers et al. 2000
+# <https://doi.org/10.1162/089976600300015015>`_) came first, and has three gates where the GRU has
+# two. It keeps its memory in a second state, the cell c, with one gate for what is kept (f) and
+# another for what is written (i), where the GRU has z and 1 - z: it can keep all and write as well.
+# A third gate (o) says how much of c is shown as h. It has no reset gate. Four blocks of weights in
+# place of three are a third more weights and multiplications for as many units.
 
 cgru.plot.cell_diagram("lstm")
 plt.show()

@@ -118,11 +118,11 @@ gru = np.sort(gru, axis=-1)  # in case that two quantiles have crossed
 # A figure such as "the loss is 0.04" says nothing by itself. Two forecasts that take no network:
 #
 # - **persistence**: each of the next years will be like this one;
-# - **AR(9)**: a weighted sum of the last nine years, by least squares for each year ahead; this is
-#   what the sunspots have been forecast with since Yule 1927.
+# - **AR(9)**: a weighted sum of the last nine years, by least squares for each year ahead. Such
+#   sums, at first of two years, have been fitted to the sunspots since Yule 1927.
 #
 # Both give one number; the quantiles of their own errors in the years before 1920 make a band of
-# it.
+# it. (AR(9) was fitted to these years, so its band is a little too narrow.)
 
 
 def with_band(forecast):

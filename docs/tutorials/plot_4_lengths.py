@@ -4,8 +4,8 @@ Classifying sequences of different lengths
 
 Sentences, strokes of a pen, visits of a customer: hardly any real sequences are of one length.
 Arrays are, so that shorter sequences are filled up with something: padding. A network must not take
-the padding for data. Here it reads handwritten digits as a pen might have drawn them, point by
-point, and we check that padding changes nothing.
+the padding for data. Here it reads handwritten digits as lists of their dark points, from left to
+right, and we check that padding changes nothing.
 """
 
 import matplotlib.pyplot as plt
@@ -170,7 +170,7 @@ assert len(set(as_padding)) == 1
 # When does it know?
 # ------------------
 # A sequence also tells when the decision falls. A stream reads point by point and gives the
-# probabilities after each: the network's mind, as the pen moves to the right.
+# probabilities after each: the network's mind, as the reading moves to the right.
 
 figure, axes = plt.subplots(1, 3, figsize=(6.4, 3), sharey=True, layout="constrained")
 for ax, digit in zip(axes, (1, 4, 9), strict=True):

@@ -74,8 +74,9 @@ print(f"typical error of a forecast: {np.sqrt(loss):.3f}")
 # Listen
 # ------
 # A stream is given one step, [batch, features], as it comes. Each forecast is compared with the
-# number that then arrives, and the squares of the last 60 errors are averaged. The alarm goes when
-# that is twice what is normal.
+# number that then arrives, and the squares of the errors are averaged, each new one with a weight
+# of 1/60, so that those of the last minute or so count most. The alarm goes when that average is
+# twice what is normal.
 
 stream = model.stream(batch_size=1)
 forecasts, levels, nanoseconds = [], [], []
