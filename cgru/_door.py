@@ -9,6 +9,7 @@ import numpy as np
 
 from cgru import _checks, _kernels, losses
 from cgru.data import Batch, Sequences
+from cgru.layers.embedding import Embedding
 
 if TYPE_CHECKING:
     from cgru.objective import Objective
@@ -58,13 +59,8 @@ def _array(model: Predictor, argument: str, x: Any, place: int = 0) -> np.ndarra
     if model.integers[place]:
         indices = _checks.integers(argument, x)
         for step in model.steps:
-            count = getattr(step.layer, "input_dim", None) if place in step.reads else None
-            if count is not None and (indices.min() < 0 or indices.max() >= count):
-                bad = indices[(indices < 0) | (indices >= count)][0]
-                raise ValueError(
-                    f"{argument}: {step.layer.name} expects indices from 0 to {count - 1}, got "
-                    f"{bad}"
-                )
+            if place in step.reads and isinstance(step.layer, Embedding):
+                step.layer.check_indices(indices, argument)
         return indices
     return _checks.floats(argument, x, model._dtype)
 
@@ -266,7 +262,8 @@ def _check_counts(model: Predictor, objective: Objective, found: Any, y: Any) ->
         if listed and len(target) == len(found):
             continue
         suffix = f"[{name!r}]" if model.returns_several else ""
-        came = _checks.numbers(f"y{suffix}", target).shape
+        ragged = listed and not isinstance(target, np.ndarray)
+        came = (len(target),) if ragged else _checks.numbers(f"y{suffix}", target).shape
         if came[:1] != shape[:1]:
             raise ValueError(
                 f"x, y{suffix}: expected the same number of samples, got {shape[:1]} and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -87,11 +88,11 @@ class Predictor(Graph):
         x, lengths : array_like
             As in `fit`.
         batch_size : int
-            Samples computed together; 32 by default.
+            Samples computed together; by default 32, or all samples divided by `steps`.
         verbose : {"auto", 0, 1, 2}
             Accepted for Keras's sake; nothing is shown.
         steps : int, optional
-            Batches to predict: the first of the data.
+            Batches to predict, the first of the data.
         callbacks : list of Callback, optional
 
         Returns
@@ -232,13 +233,11 @@ class Predictor(Graph):
         shuffle: bool = False,
         steps: int | None = None,
     ) -> ArrayBatches:
-        """Batches of 32, unless asked for or described by the Input otherwise; or the first few."""
-        if batch_size is None:
-            shape = self.input_shape[0] if self.takes_several else self.input_shape
-            batch_size = shape[0] or 32
+        """Batches of a size, 32 by default; or the first `steps` of them."""
+        size = self._batch_size(batch_size, data.samples, steps)
         if steps is not None:
-            data = data.take(slice(steps * batch_size))
-        size, count = batch_size, data.samples
+            data = data.take(slice(steps * size))
+        count = data.samples
         if self.stateful and count > size and count % size:
             raise ValueError(
                 f"batch_size: a stateful model needs batches of one size, got {count} samples in "
@@ -253,6 +252,11 @@ class Predictor(Graph):
             shortest = max(1, int(data.x.lengths.min()))
             self.checked_output_shape((data.samples, shortest, *data.x.shape[2:]))
         return ArrayBatches(data, size, shuffle, lengths)
+
+    def _batch_size(self, batch_size: int | None, samples: int, steps: int | None) -> int:
+        """The size of batches: as asked for, that of the Input, or what makes so many steps."""
+        shape = self.input_shape[0] if self.takes_several else self.input_shape
+        return batch_size or shape[0] or (32 if steps is None else math.ceil(samples / steps))
 
     def reset_rows(self, mask: Any, count: int | None = None) -> None:
         """Let rows of the next batch of stateful layers start from zeros.

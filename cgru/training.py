@@ -290,7 +290,7 @@ class Trainer(Predictor):
             Targets; a list, or a dictionary by output, where there are several.  For sequences of
             different lengths and an output for each step a list of arrays as well.
         batch_size : int
-            Samples per step; 32 by default.
+            Samples per step; by default 32, or all samples divided by `steps_per_epoch`.
         epochs : int
             The epoch at which to stop.
         verbose : {"auto", 0, 1, 2}
@@ -380,7 +380,8 @@ class Trainer(Predictor):
                     held_out.take(slice(cut, None)), validation_batch_size, steps=validation_steps
                 )
                 data = data.take(slice(cut))
-            batches = self._array_batches(data, batch_size, bool(shuffle))
+            size = self._batch_size(batch_size, data.samples, steps_per_epoch)
+            batches = self._array_batches(data, size, bool(shuffle))
             if steps_per_epoch is not None:
                 # Epochs of a fixed length go on through the samples where the last one stopped.
                 batches = IterableBatches(batches, door, steps_per_epoch)

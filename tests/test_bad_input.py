@@ -32,6 +32,7 @@ BAD = [
     (X[:, :, 0], Y, ValueError, r"x: .* expects shape \(None, None, 3\), got \(20, 6\)"),
     (X[:, :, :2], Y, ValueError, r"x: .* expects shape \(None, None, 3\), got \(20, 6, 2\)"),
     (X, Y[:7], ValueError, r"x, y: expected the same number of samples, got \(20,\) and \(7,\)"),
+    ([*X[:2], X[2, :4]], [X[0], X[1, :4]], ValueError, r"x, y: .* got \(3,\) and \(2,\)"),
     (X[:0], Y[:0], ValueError, r"x: expected at least one value, got shape \(0, 6, 3\)"),
     (X, Y[:0], ValueError, r"y: expected at least one value, got shape \(0, 1\)"),
     (X[:, :0], Y, ValueError, r"x: expected at least one value, got shape \(20, 0, 3\)"),

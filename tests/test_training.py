@@ -344,32 +344,28 @@ def test_ctrl_c_leaves_a_usable_model_and_history(data):
     model.fit(x, y)
 
 
-def test_predict_batches_agree(data):
-    x, _ = data
-    model = small_model(2)
-    whole = model.predict_on_batch(x)
-    assert whole.dtype == np.float32
-    for size in (1, 7, 50, 100):
-        np.testing.assert_allclose(model.predict(x, batch_size=size), whole, atol=1e-6)
+def test_steps_divide_the_data_unless_a_batch_size_is_given(data):
+    """As Keras has it."""
+    x, y = data
+    count = len(x)
+    model = small_model(1)
+    model.compile("sgd", "mse")
+    assert model.predict(x, steps=3).shape[0] == count
+    assert model.predict(x, steps=2, batch_size=7).shape[0] == 14
+    np.testing.assert_allclose(model.evaluate(x, y, steps=3), model.evaluate(x, y), rtol=1e-5)
+    sizes = []
 
+    class Sizes(cgru.callbacks.Callback):
+        def on_predict_batch_end(self, batch, logs=None):
+            sizes.append(len(logs["outputs"]))
 
-def test_predict_from_many_threads(rng):
-    x = rng.standard_normal((8, 200, 20, 3)).astype("f4")
-    model = small_model(4, return_sequences=True)
-    expected = [model.predict(part) for part in x]
-    results = [None] * 8
-
-    def work(i):
-        for _ in range(20):
-            results[i] = model.predict(x[i])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for got, wanted in zip(results, expected, strict=True):
-        np.testing.assert_allclose(got, wanted, atol=1e-6)
+    model.predict(x, steps=3, callbacks=Sizes())
+    assert sizes == [-(-count // 3)] * 2 + [count - 2 * -(-count // 3)]
+    history = model.fit(x, y, epochs=2, steps_per_epoch=4, validation_data=(x, y))
+    assert model.optimizer.iterations == 8
+    assert history.params["steps"] == 4
+    fixed = cgru.Sequential([cgru.Input(x.shape[1:], batch_size=5), layers.GRU(2)])
+    assert fixed.predict(x, steps=2).shape[0] == 10
 
 
 def test_the_kernel_releases_the_gil(rng):

@@ -90,13 +90,17 @@ class Embedding(Layer):
             return mask
         return x != 0 if mask is None else (x != 0) & mask
 
-    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
-        indices = x if x.dtype.kind in "iu" else _checks.integers("x", x)
+    def check_indices(self, indices: np.ndarray, argument: str = "x") -> None:
+        """Raise a ValueError for an index that has no row."""
         if indices.size and (indices.min() < 0 or indices.max() >= self.input_dim):
             bad = indices[(indices < 0) | (indices >= self.input_dim)][0]
             raise ValueError(
-                f"x: {self.name} expects indices from 0 to {self.input_dim - 1}, got {bad}"
+                f"{argument}: {self.name} expects indices from 0 to {self.input_dim - 1}, got {bad}"
             )
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        indices = x if x.dtype.kind in "iu" else _checks.integers("x", x)
+        self.check_indices(indices)
         steps_first = indices.ndim == 2  # in memory, as recurrent layers want it
         order = indices.T if steps_first else indices
         y = self.embeddings.value[order]

@@ -53,8 +53,8 @@ class Importer:
         What errors call the file.
     custom_objects : dict, optional
         Classes by name, for those that are not cgru's own.
-    models : callable
-        The classes of models: a Sequential and a Model.
+    sequential, functional : type
+        The classes of models.
 
     Attributes
     ----------
