@@ -66,7 +66,7 @@ models = {name: new_model(cell) for name, cell in CELLS.items()}
 # --------------------------------
 # ``cgru.inspect.gradient_flow`` returns the size of the loss's gradient with respect to the state
 # after every step. The loss looks at the last state only, so that everything further left has come
-# back through time. Of the LSTM we look at the cell c, which is its memory. The table says which
+# back through time. Of the LSTM the state is h and the cell c together. The table says which
 # part of the gradient arrives at the first step, and by which factor a step that is:
 
 
@@ -76,7 +76,7 @@ def show_flow(models):
     print("            arrives  a step")
     for name, model in models.items():
         flow = cgru.inspect.gradient_flow(model, x, y)["cell"]
-        memory = flow.get("cell", flow["state"])
+        memory = np.hypot(flow["state"], flow.get("cell", 0))
         norms = np.linalg.norm(memory, axis=0)
         shares[name] = share = norms[0] / norms[-1]
         print(f"{name:11} {share:.0e}   {share ** (1 / 199):.3f}")
