@@ -11,6 +11,7 @@ from cgru.layers import graph
 from cgru.layers.base import Layer
 from cgru.layers.graph import Step
 from cgru.layers.input import InputLayer
+from cgru.layers.keras_order import in_order
 from cgru.layers.symbolic import Input, Shape, SymbolicTensor, is_several
 from cgru.saving import load_model as load_model
 from cgru.saving import save_model as save_model
@@ -37,7 +38,8 @@ class Model(Trainer):
     Attributes
     ----------
     layers : list of Layer
-        One `InputLayer` for each input among them.
+        One `InputLayer` for each input among them; in the order of Keras, which is by their
+        distance from the outputs.
     inputs : list of SymbolicTensor
     outputs : list of SymbolicTensor
 
@@ -76,9 +78,9 @@ class Model(Trainer):
         places: dict[int, int] = {}
         for tensor in [*self.inputs, *(tensor for call in calls for tensor in call.outputs)]:
             places.setdefault(id(tensor), len(places))
-        self.layers: list[Layer] = [InputLayer.of(tensor) for tensor in self.inputs]
-        self.layers += dict.fromkeys(call.layer for call in calls)
-        _check_names(self.layers)
+        # A tuple: only lists are searched for inner layers, which are those of `layers`.
+        self._entries = tuple(InputLayer.of(tensor) for tensor in self.inputs)
+        _check_names([*self._entries, *dict.fromkeys(call.layer for call in calls)])
         steps = [
             Step(
                 call.layer,
@@ -92,6 +94,7 @@ class Model(Trainer):
         ]
         sinks = [places[id(tensor)] for tensor in self.outputs]
         self.link(steps, len(places), range(len(self.inputs)), sinks)
+        self.layers: list[Layer] = in_order(self)
         self.built = True
 
     # ---- Inputs and outputs ----
@@ -289,9 +292,11 @@ class Model(Trainer):
     # ---- As a dictionary ----
 
     def get_config(self) -> dict[str, Any]:
+        # The inputs first, so that their places are those of the tensors.
+        layers = list(dict.fromkeys([*self._entries, *self.layers]))
         calls = [
             {
-                "layer": self.layers.index(step.layer),
+                "layer": layers.index(step.layer),
                 "reads": list(step.reads),
                 "writes": list(step.writes),
                 "states": step.states,
@@ -303,7 +308,7 @@ class Model(Trainer):
         return {
             "name": self.name,
             "trainable": self.trainable,
-            "layers": [layer.serialized() for layer in self.layers],
+            "layers": [layer.serialized() for layer in layers],
             "calls": calls,
             "outputs": list(self.sinks),
             "input_keys": self._input_keys,

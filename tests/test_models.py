@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from branched import ORDERS
 from numeric import check_gradient
 
 import cgru
@@ -438,3 +439,19 @@ def test_asking_for_the_inputs_changes_nothing():
     np.testing.assert_array_equal(part.predict(x), model.predict(x))
     assert model.get_config() == config
     assert model.predict(x[:, :3]).shape == (2, 3)  # the data it was built by had 5 steps
+
+
+@pytest.mark.parametrize("branched", ORDERS, ids=lambda make: make.__name__)
+def test_layers_and_weights_are_in_the_order_of_keras(branched):
+    model = branched(cgru)
+    assert [layer.name for layer in model.layers] == ORDERS[branched]
+    paths = list(dict.fromkeys(weight.path.split("/")[0] for weight in model.weights))
+    assert paths == [name for name in ORDERS[branched] if model.get_layer(name).weights]
+    assert [step.layer.name for step in model.steps] != paths  # calls stay in theirs
+    copy = cgru.models.model_from_json(model.to_json())
+    copy.set_weights(model.get_weights())
+    assert [layer.name for layer in copy.layers] == ORDERS[branched]
+    x = [np.ones((2, *(n or 3 for n in tensor.shape[1:]))) for tensor in model.inputs]
+    x = x if len(x) > 1 else x[0]
+    for got, y in zip(copy.predict(x), model.predict(x), strict=True):
+        np.testing.assert_array_equal(got, y)

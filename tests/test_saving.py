@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors
+from branched import skip
 from processes import python
 from safetensors.numpy import load_file, save_file
 
@@ -516,3 +517,34 @@ def test_what_would_be_too_long_to_load_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match="characters of JSON"):
         model.save(path)
     assert not os.listdir(tmp_path)
+
+
+def in_order_of_calls(model):
+    """A model whose layers are in the order that they had before 0.5.0."""
+    steps = dict.fromkeys(step.layer for step in model.steps)
+    model.layers = [*(layer for layer in model.layers if layer not in steps), *steps]
+    return model
+
+
+def test_files_with_layers_in_the_order_of_calls(tmp_path):
+    model = in_order_of_calls(skip(cgru))
+    model.compile("adam", "mse")
+    x, y = np.random.default_rng(0).standard_normal((2, 8, 4))
+    model.fit(x, y, epochs=3)
+    model.save(tmp_path / "model")
+    again = cgru.load_model(tmp_path / "model")
+    assert [w.path for w in again.weights] != [w.path for w in model.weights]
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))
+    for one in (model, again):
+        one.fit(x, y, epochs=2, shuffle=False)
+    np.testing.assert_allclose(again.predict(x), model.predict(x), rtol=1e-5)
+
+    def unnamed():
+        x, dense = cgru.Input((4,)), layers.Dense
+        side, h = dense(4)(x), dense(4)(dense(4)(x))
+        return cgru.Model(x, layers.Add()([side, h]))
+
+    model, again = in_order_of_calls(unnamed()), unnamed()
+    model.save_weights(tmp_path / "weights")
+    again.load_weights(tmp_path / "weights")
+    np.testing.assert_array_equal(again.predict(x), model.predict(x))

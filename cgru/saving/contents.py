@@ -48,8 +48,9 @@ def restore(
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
     own, stored, problems = _own_weights(model), _stored_weights(contents), Problems()
-    if _named_anew(own, stored) and "weights" in contents.notes:
-        stored = dict(zip(own, stored.values(), strict=True))
+    if "weights" in contents.notes:
+        names = _names_of_old(own, stored)
+        stored = {names.get(name, name): array for name, array in stored.items()}
     problems.compare(own, stored, "")
 
     state, unlike = None, Problems()
@@ -57,6 +58,8 @@ def restore(
     if own_state is not None and "optimizer" in contents.notes:
         state = contents.take(contents.notes["optimizer"])
         unlike.compare(own_state, state, "optimizer/")
+        if not problems and not unlike:
+            state = _in_order(model.flat().variables, own, stored, state)
         if unlike and (new_optimizer or skip_mismatch):
             warnings.warn(f"the optimizer starts anew: {unlike}", stacklevel=3)
             state, unlike = None, Problems()
@@ -93,25 +96,55 @@ def _check_finite(arrays: Mapping[str, np.ndarray], prefix: str = "") -> None:
             )
 
 
-def _named_anew(own: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> bool:
-    """Whether the same weights, in the same order, are those of layers with other names.
+def _names_of_old(own: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """The names of the same weights, where those are stored of layers with other names.
 
     Layers that are given no name get a new number each time that the model is made.  Of names that
     were given, one that is in both must be in the same place: its layer would get the weights of
     another one.
     """
     if own.keys() == stored.keys() or len(own) != len(stored):
-        return False
-    pairs = list(zip(own, stored, strict=True))
-    numbered = all(_unnumbered(a) == _unnumbered(b) for a, b in pairs)
-    moved = any(a != b and (a in stored or b in own) for a, b in pairs)
-    return (numbered or not moved) and all(
-        alike(own[a], stored[b]) and a.rpartition("/")[2] == b.rpartition("/")[2] for a, b in pairs
+        return {}
+    pairs = list(zip(stored, own, strict=True))
+    made = list(zip(sorted(stored, key=_number), sorted(own, key=_number), strict=True))
+    if all(_number(a)[0] == _number(b)[0] for a, b in made):
+        pairs = made
+    elif any(a != b and (a in own or b in stored) for a, b in pairs):
+        return {}
+    same = all(
+        alike(own[b], stored[a]) and a.rpartition("/")[2] == b.rpartition("/")[2] for a, b in pairs
     )
+    return dict(pairs) if same else {}
 
 
-def _unnumbered(path: str) -> str:
-    return re.sub(r"_\d+(?=/|$)", "", path)
+def _number(path: str) -> tuple[str, list[int]]:
+    """The name of a weight without the numbers, which tell in what order layers were made."""
+    number = r"_(\d+)(?=/|$)"
+    return re.sub(number, "", path), [int(found) for found in re.findall(number, path)]
+
+
+def _in_order(
+    variables: list[Any],
+    own: Mapping[str, Any],
+    stored: Mapping[str, Any],
+    state: dict[str, np.ndarray],
+) -> dict[str, np.ndarray]:
+    """The state of an optimizer for weights in the model's order.
+
+    Before 0.5.0, layers of a model that branches had another one.
+    """
+    names = {variable: name for name, variable in own.items()}
+    kept = [names[variable] for variable in variables]
+    before = [name for name in stored if name in set(kept)]
+    if before == kept:
+        return state
+    size = sum(variable.size for variable in variables)
+    places = np.split(np.arange(size), np.cumsum([stored[name].size for name in before])[:-1])
+    by_name = dict(zip(before, places, strict=True))
+    order = np.concatenate([by_name[name] for name in kept])
+    return {
+        key: array[order] if array.shape == (size,) else array for key, array in state.items()
+    }
 
 
 def _optimizer_state(model: Any) -> dict[str, np.ndarray] | None:

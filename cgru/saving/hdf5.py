@@ -18,7 +18,6 @@ from cgru import _checks, _room
 from cgru.layers.base import Layer
 from cgru.layers.graph import Graph
 from cgru.saving.errors import LoadError
-from cgru.saving.keras_order import in_order
 
 # The states of an optimizer in the order of Keras; those in one tuple take turns, weight by weight.
 SLOTS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -72,7 +71,7 @@ def _place(layer: Any, path: str, order: Any, found: dict[str, Any], seen: set[i
         found[f"{path}vars/2"] = np.int32(0)  # the samples that adapt() has seen
     if isinstance(layer, Graph):
         names: dict[str, int] = {}
-        for inner in order.get(layer) or in_order(layer):
+        for inner in order.get(layer) or _in_order(layer):
             name = _checks.snake_case(class_name(inner))
             number = names[name] = names.get(name, -1) + 1
             place = f"{path}layers/{name}_{number}/" if number else f"{path}layers/{name}/"
@@ -82,6 +81,22 @@ def _place(layer: Any, path: str, order: Any, found: dict[str, Any], seen: set[i
         inner = vars(layer)[attribute]
         if isinstance(inner, Layer):
             _place(inner, f"{path}{attribute}/", order, found, seen)
+
+
+def _in_order(model: Any) -> list[Layer]:
+    """The layers of a model, whose order is that of Keras, as far as it is known."""
+    hidden = [layer.name for layer in model.layers if isinstance(layer, Graph) and _masks(layer)]
+    if hidden and hasattr(model, "_entries") and not model.is_chain:
+        raise ValueError(
+            f"{model.name}: files of Keras tell its layers by their order, which is not known "
+            f"where a mask is made inside a model that is a layer: {hidden}"
+        )
+    return model.layers
+
+
+def _masks(layer: Any) -> bool:
+    """Whether a mask is made inside a layer."""
+    return layer.makes_mask or any(_masks(inner) for inner in layer.sublayers())
 
 
 def optimizer_state(model: Any, weights: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -6,8 +6,8 @@ from typing import Any
 
 from cgru import _configs
 from cgru.layers.graph import Graph
+from cgru.layers.keras_order import Function, Node, trace
 from cgru.saving.hdf5 import class_name
-from cgru.saving.keras_order import Function, Node, in_order, trace
 
 # What Keras has not: classes, and arguments by class, which say nothing to it.
 NOT_IN_KERAS = ("FittingAccuracy", "Quantile")
@@ -89,7 +89,7 @@ class _Calls:
         self.nodes: dict[Any, list[Any]] = {layer: [] for layer in model.layers}
         self.functions: dict[str, dict[str, Any]] = {}
         for place in model.sources:
-            self.histories[place] = [model.layers[place].name, 0, 0]
+            self.histories[place] = [model._entries[place].name, 0, 0]
         nodes, masks = trace(model)
         self.places = {id(node): place for place, node in reversed(nodes.items())}
         for step in model.steps:
@@ -98,7 +98,7 @@ class _Calls:
     def config(self) -> dict[str, Any]:
         """What the configuration of a model says of its layers and calls."""
         entries = []
-        for layer in in_order(self.model):
+        for layer in self.model.layers:
             entries.append(export(layer) | {"name": layer.name, "inbound_nodes": self.nodes[layer]})
         return {
             "layers": [*entries, *self.functions.values()],

@@ -10,9 +10,9 @@ from typing import Any
 
 from cgru import _configs, _room, layers
 from cgru.layers.base import Layer
+from cgru.layers.keras_order import passes_mask
 from cgru.layers.symbolic import SymbolicTensor
 from cgru.saving.errors import LoadError
-from cgru.saving.keras_order import passes_mask
 
 # Arguments that cgru has not, with the value that changes nothing.
 NEUTRAL: dict[str, Any] = {

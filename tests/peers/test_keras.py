@@ -10,6 +10,7 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import numpy as np
 import pytest
+from branched import ORDERS
 
 import cgru
 from cgru import layers
@@ -262,3 +263,12 @@ def test_options_of_metrics(rng, name, options, weighted):
         theirs.update_state(y, p, None if weight is None else weight[:, None])
     agree(ours.result(), theirs.result())
     agree(again.result(), theirs.result())
+
+
+@pytest.mark.parametrize("branched", ORDERS, ids=lambda make: make.__name__)
+def test_the_order_of_layers_and_weights(branched):
+    ours, theirs = branched(cgru), branched(keras)
+    assert [layer.name for layer in ours.layers] == [layer.name for layer in theirs.layers]
+    assert [w.shape for w in ours.weights] == [tuple(w.shape) for w in theirs.weights]
+    paths = [weight.path.replace("/gru_cell", "") for weight in theirs.weights]
+    assert [weight.path for weight in ours.weights] == paths

@@ -6,13 +6,13 @@ them on the way back from these.  Masks count as calls, of the functions that co
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cgru.layers.graph import Graph
-from cgru.layers.input import InputLayer
+from cgru.layers.embedding import Embedding, Masking
+from cgru.layers.merging import Concatenate, Dot
 
 # Those whose call takes the mask as an argument, beside recurrent layers and models.
 READS_MASK = ("BatchNormalization", "GlobalAveragePooling1D", "Softmax", "TimeDistributed")
@@ -41,30 +41,18 @@ class Node(NamedTuple):
 
 
 def in_order(model: Any) -> list[Any]:
-    """The layers of a model in the order of Keras."""
-    inputs = [layer for layer in model.layers if isinstance(layer, InputLayer)]
-    if not inputs:  # a Sequential
-        return list(model.layers)
-    hidden = [layer.name for layer in model.layers if isinstance(layer, Graph) and _masks(layer)]
-    if hidden and not model.is_chain:
-        raise ValueError(
-            f"{model.name}: files of Keras tell its layers by their order, which is not known "
-            f"where a mask is made inside a model that is a layer: {hidden}"
-        )
+    """The layers of a functional model in the order of Keras.
+
+    Of masks that are made inside a model that is a layer nothing is known; they do not count.
+    """
     nodes, _ = trace(model)
-    outputs = [nodes[place] for place in model.sinks]
-    found = [layer for layer in sort(outputs) if not isinstance(layer, Function)]
-    return [*(layer for layer in inputs if layer not in found), *found]
-
-
-def _masks(layer: Any) -> bool:
-    """Whether a mask is made inside a layer."""
-    return layer.makes_mask or any(_masks(inner) for inner in layer.sublayers())
+    found = sort([nodes[place] for place in model.sinks], model._entries)
+    return [layer for layer in found if not isinstance(layer, Function)]
 
 
 def trace(model: Any) -> tuple[dict[int, Node], dict[int, Node | None]]:
     """For the tensors of a model the calls that return them, and those that return their masks."""
-    nodes = {place: Node(model.layers[place], []) for place in model.sources}
+    nodes = {place: Node(model._entries[place], []) for place in model.sources}
     masks: dict[int, Node | None] = dict.fromkeys(nodes)
     shapes = model.output_shapes([tensor.shape for tensor in model.inputs])
     for step in model.steps:
@@ -88,15 +76,14 @@ def trace(model: Any) -> tuple[dict[int, Node], dict[int, Node | None]]:
 def _mask_of(
     layer: Any, read: list[Node], masks: list[Node | None], shapes: list[Any]
 ) -> Node | None:
-    kind = type(layer).__name__
-    if kind == "Embedding":
+    if isinstance(layer, Embedding):
         return _mask("not_equal", *read) if layer.mask_zero else None
-    if kind == "Masking":
+    if isinstance(layer, Masking):
         return _mask("any", Node(Function("not_equal", layer.mask_value), read))
-    if kind == "Concatenate":
+    if isinstance(layer, Concatenate):
         return _joined(read, masks)
     if layer.takes_several:
-        if kind == "Dot" or None in masks:
+        if isinstance(layer, Dot) or None in masks:
             return None
         found = masks[0]
         for mask in masks[1:]:
@@ -110,7 +97,7 @@ def passes_mask(layer: Any, shape: Any) -> bool:
     x = np.zeros([1] * len(shape))
     try:
         found = layer.compute_mask(x, np.ones(x.shape[:2], bool))
-    except (ValueError, AttributeError):
+    except Exception:  # that of a class of your own may need more than one step
         return False
     return (found[0] if isinstance(found, (list, tuple)) else found) is not None
 
@@ -131,8 +118,11 @@ def _mask(name: str, *inputs: Any) -> Node:
     return Node(Function(name), list(inputs))
 
 
-def sort(outputs: list[Node]) -> list[Any]:
-    """The subjects of the calls that lead to the outputs, by depth, and then as they are met."""
+def sort(outputs: list[Node], inputs: Iterable[Any]) -> list[Any]:
+    """The subjects of the calls that lead to the outputs, by depth, and then as they are met.
+
+    Inputs that lead to none of them count as met first among the last.
+    """
     finished: dict[int, Node] = {}
     met: dict[Any, int] = {}
     stack: list[tuple[Node, bool]] = [(node, False) for node in reversed(outputs)]
@@ -153,4 +143,7 @@ def sort(outputs: list[Node]) -> list[Any]:
         subjects[node.subject] = depths[key] = depth
         for read in node.inputs:
             depths[id(read)] = max(depth + 1, depths.get(id(read), 0))
+    for layer in inputs:
+        if layer not in subjects:
+            subjects[layer], met[layer] = 0, -1
     return sorted(subjects, key=lambda subject: (-subjects[subject], met[subject]))
