@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _inputs(model: Predictor, x: Any, lengths: Any = None) -> Any:
             raise ValueError(f"lengths: {model.name} has several inputs; mask them with layers")
         return _several(model, x)
     if isinstance(x, dict):
-        x = _by_name(model, x)[0]
+        x = by_name(model, x)[0]
     if lengths is not None:
         if isinstance(x, (list, tuple)) and _lengths(x) is not None:
             raise ValueError(
@@ -68,7 +69,7 @@ def _array(model: Predictor, argument: str, x: Any, place: int = 0) -> np.ndarra
 def _several(model: Predictor, x: Any) -> list[np.ndarray]:
     names = model.input_names
     if isinstance(x, dict):
-        x = _by_name(model, x)
+        x = by_name(model, x)
     if not isinstance(x, (list, tuple)) or len(x) != len(names):
         came = f"{len(x)} entries" if isinstance(x, (list, tuple)) else type(x).__name__
         raise ValueError(f"x: expected a list of {len(names)} arrays, for {names}, got {came}")
@@ -89,11 +90,11 @@ def _several(model: Predictor, x: Any) -> list[np.ndarray]:
     return arrays
 
 
-def _by_name(model: Predictor, x: dict[str, Any]) -> list[Any]:
-    names = model.input_names
-    if set(x) != set(names):
-        raise ValueError(f"x: expected the inputs {names} as keys, got {list(x)}")
-    return [x[name] for name in names]
+def by_name(model: Predictor, x: Mapping[str, Any]) -> list[Any]:
+    for names in (model.input_names, model._input_keys or []):
+        if set(x) == set(names):
+            return [x[name] for name in names]
+    raise ValueError(f"x: expected the inputs {model.input_names} as keys, got {list(x)}")
 
 
 # ---- Sequences of different lengths ----

@@ -51,7 +51,7 @@ class Activation(Configurable):
 
     def __call__(self, x: Any, *args: Any, **options: Any) -> np.ndarray:
         """The value; with the options of Keras's function, which layers leave at their defaults."""
-        return self.function(np.asarray(x), *args, **options)
+        return self.function(_floats(x), *args, **options)
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         """The value, and the function that takes a gradient back to x."""
@@ -78,6 +78,12 @@ class Activation(Configurable):
 
     def __repr__(self) -> str:
         return f"<activation {self.name}>"
+
+
+def _floats(x: Any) -> np.ndarray:
+    """An array of floats: slopes and limits between integers would be lost in one of these."""
+    array = np.asarray(x)
+    return array.astype(np.result_type(array, np.float32), copy=False)
 
 
 def _by_kernel(kernel: Callable[[np.ndarray, np.ndarray], None]) -> Callable[..., np.ndarray]:
@@ -347,7 +353,7 @@ def threshold(x: Any, threshold: float, default_value: float) -> np.ndarray:
     >>> cgru.activations.threshold([0.5, 2.0], 1.0, 0.0)
     array([0., 2.])
     """
-    array = np.asarray(x)
+    array = _floats(x)
     return np.where(array > threshold, array, array.dtype.type(default_value))
 
 

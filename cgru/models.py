@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from cgru import _configs, _room, saving
+from cgru._door import by_name
 from cgru.layers import graph
 from cgru.layers.base import Layer
 from cgru.layers.graph import Step
@@ -139,6 +140,29 @@ class Model(Trainer):
     def _structured(self, outputs: list[Any]) -> Any:
         return _structured(outputs, self._output_keys)
 
+    def __call__(
+        self, x: Any, training: bool | None = None, mask: Any = None, *, initial_state: Any = None
+    ) -> Any:
+        """The output for x, or the outputs, in a dictionary if the model was made with one.
+
+        Parameters
+        ----------
+        x : array_like, SymbolicTensor, or a list or dictionary of them
+        training, mask, initial_state
+            As for `Layer`.
+
+        Returns
+        -------
+        ndarray, or a tuple or dictionary of them
+        """
+        if isinstance(x, Mapping):
+            x = by_name(self, x)
+            x = x if self.takes_several else x[0]
+        y = super().__call__(x, training=training, mask=mask, initial_state=initial_state)
+        if self._output_keys is None:
+            return y
+        return self._structured(list(y) if self.returns_several else [y])
+
     def check_input(self, shape: Any, argument: str = "x") -> None:
         shapes = shape if self.takes_several else [shape]
         for tensor, found in zip(self.inputs, shapes, strict=True):
@@ -162,6 +186,9 @@ class Model(Trainer):
         shapes = self.output_shapes(input_shape if self.takes_several else [input_shape])
         found = tuple(shapes[place] for place in self.sinks)
         return found if self.returns_several else found[0]
+
+    def known_input_shape(self) -> Any:
+        return self.input_shape
 
     def build(self, input_shape: Any = None) -> None:
         """Make the weights; those of a model that has its inputs are there already."""
@@ -330,7 +357,9 @@ class Model(Trainer):
             states = {"initial_state": read[count:]} if call["states"] else {}
             x = read[:count] if layer.takes_several else read[0]
             written = layer(x, training=call["training"], mask=mask, **states)
-            if not isinstance(written, tuple):
+            if isinstance(written, dict):
+                written = tuple(written.values())
+            elif not isinstance(written, tuple):
                 written = (written,)
             tensors |= zip(call["writes"], written, strict=True)
         outputs = [tensors[place] for place in config["outputs"]]
@@ -524,14 +553,19 @@ class Sequential(Model):
             input_shape = _single(layer, input_shape)
         return input_shape
 
+    def known_input_shape(self) -> Shape | None:
+        return self._first_shape()
+
     def build(self, input_shape: Any = None) -> None:
-        """Make the weights for inputs of `input_shape`, such as ``(None, 10, 3)``."""
-        shape = self._built_for = tuple(self.input_shape if input_shape is None else input_shape)
-        self._stand_in = None
+        """Make the weights for inputs of `input_shape`, such as ``(None, 10, 3)``.
+
+        It may be left out where an `Input` says it.
+        """
+        shape = input_shape
         for layer in self.layers:
             layer.ensure_built(shape)
             shape = _single(layer, shape)
-        self.built = True
+        self._built_for, self._stand_in = input_shape, None
 
     # ---- As a dictionary ----
 

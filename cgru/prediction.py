@@ -21,6 +21,10 @@ class Predictor(Graph):
 
     # Each model has its own of these.
 
+    # The keys of inputs and outputs that were given as dictionaries.
+    _input_keys: list[str] | None
+    _output_keys: list[str] | None
+
     @property
     @abstractmethod
     def input_names(self) -> list[str]:
@@ -171,7 +175,7 @@ class Predictor(Graph):
         y, _, _ = self.execute(inputs, False, mask, False, False)
         if data is not None:
             return self._structured(self._by_sequence(data, y))
-        return self._structured(list(y)) if self.returns_several else y
+        return self._structured(list(y) if self.returns_several else [y])
 
     def _predict(self, batch: Batch, penalties: list[Any] | None = None) -> tuple[Any, Any]:
         """The output for a batch, and its mask."""

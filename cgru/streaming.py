@@ -135,7 +135,8 @@ class Stream:
                 layers.append((layer._variables, layer.activation.name))
             else:
                 return None
-        ready = self._model.is_chain and 0 < len(layers) <= 16 and _kernels.packs()
+        bare = self._model.is_chain and self._model._output_keys is None
+        ready = bare and 0 < len(layers) <= 16 and _kernels.packs()
         return _kernels.StreamProgram(layers, self.batch_size) if ready else None
 
     def step(self, x: Any) -> Any:
@@ -303,7 +304,7 @@ class Stream:
         return list(y) if self._model.returns_several else [y]
 
     def _structured(self, outputs: list[Any]) -> Any:
-        return self._model._structured(outputs) if self._model.returns_several else outputs[0]
+        return self._model._structured(outputs)
 
     def _alone(self, work: Callable[[], Any]) -> Any:
         """What `work` returns, unless another thread is at work on this stream."""

@@ -71,7 +71,9 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
             f"x: expected labels from 0 to {num_classes - 1}, got from {labels.min()} to "
             f"{labels.max()}"
         )
-    return np.eye(num_classes)[labels]
+    found = np.zeros((*labels.shape, num_classes))
+    np.put_along_axis(found, labels[..., np.newaxis], 1, axis=-1)
+    return found
 
 
 def pad_sequences(

@@ -1,4 +1,4 @@
-"""Functional models that branch, of cgru or of Keras, and the order in which Keras has the layers."""
+"""Functional models that branch, of cgru or of Keras, and the order of their layers in Keras."""
 
 
 def skip(library):

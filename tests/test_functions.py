@@ -123,3 +123,15 @@ def test_initializers_of_keras_by_other_names(rng):
     assert initializers.he_normal is initializers.HeNormal
     assert constraints.max_norm is constraints.MaxNorm
     assert regularizers.l2(0.1).get_config() == {"l2": 0.1}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_activations_of_integers(name):
+    x = np.arange(-3, 5).reshape(2, 4)
+    activation = activations.get(name)
+    np.testing.assert_array_equal(activation(x), activation(x.astype("f8")))
+
+
+def test_other_functions_of_integers():
+    np.testing.assert_array_equal(activations.threshold([1, 2], 1.5, 0.5), [0.5, 2])
+    np.testing.assert_allclose(activations.glu([3, 0]), [1.5])

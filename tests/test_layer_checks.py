@@ -45,6 +45,7 @@ CASES = {
     + [
         ({"layer": layers.LSTM(2, return_sequences=True, return_state=True)}, SEQUENCES),
         ({"layer": layers.SimpleRNN(2)}, SEQUENCES),
+        ({"layer": layers.SimpleRNN(2), "activity_regularizer": "l2"}, SEQUENCES),
     ],
     "Concatenate": [
         ({}, [SEQUENCES, (None, None, 2)]),

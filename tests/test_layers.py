@@ -390,3 +390,38 @@ def test_names_of_layers():
     names = [layer().name for layer in (layers.UpSampling1D, layers.PReLU, layers.Flatten)]
     assert [name.rstrip("0123456789").rstrip("_") for name in names[1:]] == ["p_re_lu", "flatten"]
     assert names[0].startswith("up_sampling1d")
+
+
+def test_batch_normalization_of_each_step_leaves_out_padding(rng):
+    x = rng.standard_normal((4, 6, 3))
+    mask = np.arange(6) < [[6], [2], [1], [4]]
+    found = []
+    for padding in (0, 100):
+        x[~mask] = padding
+        layer = layers.TimeDistributed(layers.BatchNormalization())
+        found.append((layer(x, mask=mask, training=True)[mask], layer.get_weights()))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    for a, b in zip(found[0][1], found[1][1], strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_allclose(found[0][0].mean(axis=0), 0, atol=1e-6)
+
+
+def test_noise_shapes_and_shared_axes_are_checked():
+    for kind in (layers.Dropout, layers.AlphaDropout):
+        with pytest.raises(ValueError, match=r"noise_shape: expected to broadcast to \(2, 5, 3\)"):
+            kind(0.5, noise_shape=(2, 3))(np.ones((2, 5, 3)))
+    for axis in (0, -1, 9):
+        with pytest.raises(ValueError, match="shared_axes: expected axes from 1 to 2, got"):
+            layers.PReLU(shared_axes=[axis])(np.ones((2, 5, 3)))
+
+
+def test_arguments_in_other_forms():
+    assert cgru.Input((5,), dtype=np.int32).dtype == np.int32
+    assert cgru.Input((5,), dtype=np.float64).dtype == np.float64
+    mask = layers.Embedding(5, 2, mask_zero=True).compute_mask(np.array([[1, 0]]))
+    np.testing.assert_array_equal(mask, [[True, False]])
+    for axis in (-1, 2, [-1], (-1,), (2,)):
+        assert layers.LayerNormalization(axis).stepwise
+    for axis in (None, -1, (-1,), [2]):
+        assert layers.Normalization(axis).stepwise
+    assert not layers.LayerNormalization((1, 2)).stepwise

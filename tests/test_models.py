@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from branched import ORDERS
+from branched import ORDERS, skip
 from numeric import check_gradient
 
 import cgru
@@ -455,3 +455,69 @@ def test_layers_and_weights_are_in_the_order_of_keras(branched):
     x = x if len(x) > 1 else x[0]
     for got, y in zip(copy.predict(x), model.predict(x), strict=True):
         np.testing.assert_array_equal(got, y)
+
+
+def test_build_without_a_shape():
+    model = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(4)])
+    model.build()
+    assert model.output_shape == (None, 4)
+    skip(cgru).build()
+    for new in (cgru.Sequential([layers.GRU(4)]), layers.GRU(4)):
+        with pytest.raises(ValueError, match="input_shape: .* expects the shape .* got None"):
+            new.build()
+
+
+def test_a_build_that_fails_leaves_nothing():
+    model = cgru.Sequential([layers.GRU(4), layers.GRU(4)])
+    with pytest.raises(ValueError, match="output of gru"):
+        model.build((None, 5, 3))
+    assert not model.built
+    assert "build_input_shape" not in model.get_config()
+
+
+def test_one_output_in_a_dictionary():
+    a = cgru.Input((None, 3))
+    model = cgru.Model(a, {"y": layers.GRU(4, return_sequences=True)(a)})
+    x = np.ones((1, 5, 3))
+    for y in (model.predict_on_batch(x), model.stream().run(x)):
+        assert y.keys() == {"y"}
+        np.testing.assert_allclose(y["y"], model.predict(x)["y"], rtol=1e-6)
+    assert model.stream().step(x[:, 0]).keys() == {"y"}
+
+
+def test_calls_with_dictionaries(rng):
+    a, b = cgru.Input((3,), name="a"), cgru.Input((3,), name="b")
+    inner = cgru.Model({"b": b, "first": a}, {"sum": layers.Add()([a, b]), "same": a})
+    x, y = rng.standard_normal((2, 4, 3)).astype("f4")
+    for named in ({"a": x, "b": y}, {"first": x, "b": y}):
+        for found in (inner(named), inner.predict(named), inner.predict_on_batch(named)):
+            np.testing.assert_array_equal(found["sum"], x + y)
+            np.testing.assert_array_equal(found["same"], x)
+    found = inner({"a": a, "b": b})
+    outer = cgru.Model([a, b], [found["same"], layers.Add()([found["sum"], a])])
+    for model in (outer, cgru.models.clone_model(outer)):
+        same, total = model([x, y])
+        np.testing.assert_array_equal(same, x)
+        np.testing.assert_allclose(total, 2 * x + y, rtol=1e-5)
+    single = cgru.Model(a, layers.Dropout(0.5)(a))
+    np.testing.assert_array_equal(single({"a": x}), x)
+    assert (single(x, True) != x).any()
+    with pytest.raises(ValueError, match=r"x: expected the inputs \['b', 'a'\] as keys, got"):
+        inner({"a": x})
+
+
+def test_initial_states_by_position(rng):
+    x, h, c = rng.standard_normal((4, 5, 3)), np.ones((4, 6)), np.full((4, 6), 2.0)
+    states = {
+        layers.GRU(6): h,
+        layers.LSTM(6): [h, c],
+        layers.Bidirectional(layers.LSTM(6)): [h, c, c, h],
+    }
+    mask = np.arange(5) < [[5], [2], [1], [4]]
+    for layer, state in states.items():
+        expected = layer(x, initial_state=state, mask=mask)
+        np.testing.assert_array_equal(layer(x, state, mask), expected)
+    source, start = cgru.Input((None, 3)), cgru.Input((6,))
+    gru = layers.GRU(6)
+    model = cgru.Model([source, start], gru(source, start))
+    np.testing.assert_allclose(model.predict([x, h]), gru(x, h), rtol=1e-5)

@@ -86,3 +86,7 @@ def test_split_dataset(rng):
 def test_bad_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_many_classes_take_no_table():
+    assert utils.to_categorical([[1], [999_999]], 1_000_000).sum() == 2

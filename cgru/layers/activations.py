@@ -122,6 +122,10 @@ class PReLU(Layer):
 
     def build(self, input_shape: Shape) -> None:
         shape = list(input_shape[1:])
+        if any(axis not in range(1, len(input_shape)) for axis in self.shared_axes or ()):
+            raise ValueError(
+                f"shared_axes: expected axes from 1 to {len(shape)}, got {self.shared_axes}"
+            )
         for axis in self.shared_axes or ():
             shape[axis - 1] = 1
         if any(size is None for size in shape):

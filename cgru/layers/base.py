@@ -105,7 +105,7 @@ class Layer(Configurable):
     # Whether its output has a mask where its input has none.
     makes_mask = False
     # Whether steps that are masked, at the end of a sequence, have no effect on what is returned
-    # for it; so it is where each step is read alone, and where the last state is returned.
+    # for it; so it is where each step is read alone.
     _heeds_masks = False
     # Whether a call reads a list of arrays.
     takes_several = False
@@ -169,7 +169,7 @@ class Layer(Configurable):
         """The shape of the output for inputs of `input_shape`: the same, unless overridden."""
         return input_shape
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         """The mask of the output: that of the input, unless overridden."""
         return mask
 
@@ -227,6 +227,10 @@ class Layer(Configurable):
             )
 
     # ---- Using a layer ----
+
+    def known_input_shape(self) -> Any:
+        """The shape for which `build` makes the weights if it is given none."""
+        return None
 
     def ensure_built(self, input_shape: Any) -> None:
         """Check `input_shape`, and build the layer for it on first use."""
@@ -359,10 +363,7 @@ class Layer(Configurable):
     @property
     def heeds_masks(self) -> bool:
         """Whether sequences that are padded, with a mask, give what they give alone."""
-        last = getattr(self, "return_sequences", None) is False
-        if last and getattr(self, "zero_output_for_mask", False):
-            return False  # it is 0 where the last step is masked
-        return self.stepwise or self._heeds_masks or last
+        return self.stepwise or self._heeds_masks
 
     @property
     def predicts_stepwise(self) -> bool:
@@ -500,9 +501,14 @@ def _checked_build(build: Callable[[Any, Shape], None]) -> Callable[[Any, Shape]
     """A layer's `build`, which then checks its argument, and marks the layer as built."""
 
     @functools.wraps(build)
-    def checked(self: Layer, input_shape: Shape) -> None:
-        several: Any = input_shape
-        shape: Any = [tuple(one) for one in several] if self.takes_several else tuple(input_shape)
+    def checked(self: Layer, input_shape: Any = None) -> None:
+        several: Any = self.known_input_shape() if input_shape is None else input_shape
+        if several is None:
+            raise ValueError(
+                f"input_shape: {self.name} expects the shape of what it is to read, such as "
+                "(None, 10, 3), got None"
+            )
+        shape: Any = [tuple(one) for one in several] if self.takes_several else tuple(several)
         self.check_input(shape)
         build(self, shape)
         self.built = True

@@ -144,7 +144,7 @@ class Conv1D(Layer):
         batch, time, _ = input_shape
         return batch, window_count(time, self._reach, self.strides, self.padding), self.filters
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray, needs_input_grad: bool = True) -> tuple[np.ndarray, Backward]:

@@ -85,7 +85,7 @@ class Embedding(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray | None:
         if not self.mask_zero:
             return mask
         return x != 0 if mask is None else (x != 0) & mask
@@ -153,7 +153,7 @@ class Masking(Layer):
         super().__init__(**kwargs)
         self.mask_value = _checks.real("mask_value", mask_value)
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray | None:
         valid = self._valid(x)
         # Sequences that were padded stay masked in the padding, whatever it holds.
         return valid if mask is None else valid & mask

@@ -40,7 +40,7 @@ class Merge(Layer):
                     )
         return tuple(merged)
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         if mask is None or any(item is None for item in mask):
             return None
         return functools.reduce(np.logical_or, mask)  # which may be broadcast
@@ -247,7 +247,7 @@ class Concatenate(Layer):
         merged[self.axis] = None if None in sizes else sum(sizes)
         return tuple(merged)
 
-    def compute_mask(self, x: Any, mask: Any) -> Any:
+    def compute_mask(self, x: Any, mask: Any = None) -> Any:
         if mask is None or all(item is None for item in mask):
             return None
         filled = [
@@ -326,7 +326,7 @@ class Dot(Layer):
         ]
         return input_shape[0][0], *(rest[0] + rest[1] or [1])
 
-    def compute_mask(self, x: Any, mask: Any) -> None:
+    def compute_mask(self, x: Any, mask: Any = None) -> None:
         return None
 
     def forward(self, x: list[np.ndarray]) -> tuple[np.ndarray, Backward]:

@@ -156,7 +156,7 @@ class LayerNormalization(_Scaled):
     @property
     def stepwise(self) -> bool:  # type: ignore[override]
         """Whether a time step is normalized by itself."""
-        return self.axis in (-1, 2, [-1], [2])
+        return self._axes(3) == (2,)
 
     def build(self, input_shape: Shape) -> None:
         sizes = [input_shape[axis] for axis in self._axes(len(input_shape))]
@@ -420,7 +420,7 @@ class Normalization(Layer):
     @property
     def stepwise(self) -> bool:  # type: ignore[override]
         """Whether no time step has numbers of its own."""
-        return self.axis in (None, -1, 2)
+        return self._kept(3) in ((), (2,))
 
     def _kept(self, ndim: int) -> tuple[int, ...]:
         axes = () if self.axis is None else np.atleast_1d(self.axis)

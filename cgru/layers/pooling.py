@@ -29,7 +29,7 @@ class _GlobalPooling1D(Layer):
         batch, _, features = input_shape
         return (batch, 1, features) if self.keepdims else (batch, features)
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
 
@@ -132,7 +132,7 @@ class _Pooling1D(Layer):
         batch, time, features = input_shape
         return batch, window_count(time, self.pool_size, self.strides, self.padding), features
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def windows(self, x: np.ndarray, fill: float) -> tuple[np.ndarray, int]:

@@ -90,10 +90,21 @@ class Recurrent(Layer):
             initializer.seed = self.seed + place
         return initializer
 
+    def __call__(
+        self, x: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None
+    ) -> Any:
+        """The output for x; see `Layer`, whose arguments have the order of Keras here."""
+        return super().__call__(x, training=training, mask=mask, initial_state=initial_state)
+
     @property
     def stepwise(self) -> bool:  # type: ignore[override]
         """Whether it reads forwards."""
         return not self.go_backwards
+
+    @property
+    def heeds_masks(self) -> bool:
+        """Whether it does: the last state is the same, unless it is 0 where a step is masked."""
+        return self.stepwise if self.return_sequences else not self.zero_output_for_mask
 
     def check_input(self, shape: Shape, argument: str = "x") -> None:
         self.check_axes(argument, shape, len(shape) == 3, "[batch, time, features]")
@@ -145,7 +156,7 @@ class Recurrent(Layer):
         output = (batch, time, self.units) if self.return_sequences else (batch, self.units)
         return (output, *[(batch, self.units)] * self._states) if self.return_state else output
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> Any:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> Any:
         output = mask if self.return_sequences else None
         return (output, *[None] * self._states) if self.return_state else output
 

@@ -161,7 +161,7 @@ class GaussianDropout(Layer):
         return x * factor, lambda dy: dy * factor
 
 
-class AlphaDropout(Layer):
+class AlphaDropout(Dropout):
     """Dropout that keeps mean and variance of what `selu` returns (Klambauer et al. 2017).
 
     Parameters
@@ -180,26 +180,11 @@ class AlphaDropout(Layer):
     array([[1.]], dtype=float32)
     """
 
-    stepwise = True
-
-    def __init__(
-        self, rate: float, noise_shape: Any = None, seed: int | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(**kwargs)
-        self.rate = _checks.real("rate", rate, 0, 1, open_maximum=True)
-        self.noise_shape = None if noise_shape is None else tuple(noise_shape)
-        self.seed = seed
-        self._random = _random.generator(seed)
-
     def forward(self, x: np.ndarray, training: bool = False) -> tuple[np.ndarray, Backward]:
         if not training or self.rate == 0:
             return x, lambda dy: dy
         low = -1.7580993408473766  # - alpha * scale of selu
-        shape = x.shape
-        if self.noise_shape is not None:
-            pairs = zip(self.noise_shape, shape, strict=True)
-            shape = tuple(size if n is None else n for n, size in pairs)
-        kept = self._random.random(shape, dtype=np.float32) >= self.rate
+        kept = self._random.random(self._shape(x.shape), dtype=np.float32) >= self.rate
         a = ((1 - self.rate) * (1 + self.rate * low**2)) ** -0.5
         b = -a * low * self.rate
         factor = kept.astype(x.dtype) * x.dtype.type(a)

@@ -33,7 +33,7 @@ class Flatten(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[0], _product(input_shape[1:])
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -80,7 +80,7 @@ class Reshape(Layer):
     def check_input(self, shape: Shape, argument: str = "x") -> None:
         self.compute_output_shape(shape)
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -121,7 +121,7 @@ class Permute(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *(input_shape[place] for place in self.dims))
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -158,7 +158,7 @@ class RepeatVector(Layer):
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape[0], self.n, input_shape[1]
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -196,7 +196,7 @@ class ZeroPadding1D(Layer):
         longer = None if time is None else time + sum(self.padding)
         return (input_shape[0], longer, *input_shape[2:])
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -238,7 +238,7 @@ class Cropping1D(Layer):
         shorter = None if time is None else time - sum(self.cropping)
         return (input_shape[0], shorter, *input_shape[2:])
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
@@ -273,7 +273,7 @@ class UpSampling1D(Layer):
         time = input_shape[1]
         return (input_shape[0], None if time is None else time * self.size, *input_shape[2:])
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> None:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> None:
         return None
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:

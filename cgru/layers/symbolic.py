@@ -162,6 +162,8 @@ def Input(  # noqa: N802 (Keras's name)
     )
     if batch_size is not None:
         batch_size = _checks.integer("batch_size", batch_size, 1)
+    if isinstance(dtype, type):
+        dtype = np.dtype(dtype)  # np.int32, which calls itself otherwise
     number = next(_input_names)
     return SymbolicTensor(
         (batch_size, *sizes),

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cgru import _configs
 from cgru.layers.base import Backward, Layer
+from cgru.layers.normalization import BatchNormalization
 from cgru.layers.symbolic import Shape, is_several
 
 MERGE_MODES = ("sum", "mul", "ave", "concat", None)
@@ -90,6 +92,12 @@ class Bidirectional(Layer):
         self.return_state: bool = first.return_state
         self._initial_weights = None if weights is None else list(weights)
 
+    def __call__(
+        self, x: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None
+    ) -> Any:
+        """The output for x; see `Layer`, whose arguments have the order of Keras here."""
+        return super().__call__(x, training=training, mask=mask, initial_state=initial_state)
+
     @property
     def stateful(self) -> bool:
         """Whether both layers carry their states from batch to batch."""
@@ -126,7 +134,7 @@ class Bidirectional(Layer):
             output = (*output[:-1], output[-1] + other[-1])
         return (output, *states, *other_states) if states else output
 
-    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None) -> Any:
+    def compute_mask(self, x: np.ndarray, mask: np.ndarray | None = None) -> Any:
         kept = mask if self.return_sequences else None
         outputs = [kept, kept] if self.merge_mode is None else [kept]
         count = len(_as_tuple(self.compute_output_shape(x.shape)))
@@ -190,6 +198,7 @@ class Bidirectional(Layer):
         # The layer is named as the one it was copied from, of which nothing else is known.
         config = {name: getattr(self, name) for name in ("name", "dtype", "trainable")}
         return config | {
+            "activity_regularizer": _configs.serialize(self.activity_regularizer),
             "merge_mode": self.merge_mode,
             "layer": self.forward_layer.serialized(),
             "backward_layer": self.backward_layer.serialized(),
@@ -256,7 +265,7 @@ class TimeDistributed(Layer):
     Notes
     -----
     All steps are one large batch to the layer: statistics of a batch (`BatchNormalization`) are
-    those of all steps, where Keras takes each step by itself.
+    those of all steps that are not masked, where Keras takes each step by itself.
 
     Examples
     --------
@@ -297,6 +306,7 @@ class TimeDistributed(Layer):
         self,
         x: np.ndarray,
         training: bool = False,
+        mask: np.ndarray | None = None,
         needs_input_grad: bool = True,
         needs_backward: bool = True,
         penalties: list[Any] | None = None,
@@ -304,7 +314,7 @@ class TimeDistributed(Layer):
         batch, time = x.shape[:2]
         context = {
             "training": training,
-            "mask": None,
+            "mask": self._mask_of_rows(x.shape, mask),
             "initial_state": None,
             "needs_input_grad": needs_input_grad,
             "needs_backward": needs_backward,
@@ -317,6 +327,13 @@ class TimeDistributed(Layer):
             return None if dx is None else dx.reshape(x.shape)
 
         return rows.reshape(batch, time, *rows.shape[1:]), backward
+
+    def _mask_of_rows(self, shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray | None:
+        """Which rows count, for the layer that mixes them; others read each of them alone."""
+        if mask is None or not isinstance(self.layer, BatchNormalization):
+            return None
+        wide = mask.reshape(*mask.shape, *[1] * (len(shape) - 1 - mask.ndim))
+        return _fold(np.broadcast_to(wide, shape[:-1]))
 
 
 def _step_shape(shape: Shape) -> Shape:

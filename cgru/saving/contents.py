@@ -142,9 +142,7 @@ def _in_order(
     places = np.split(np.arange(size), np.cumsum([stored[name].size for name in before])[:-1])
     by_name = dict(zip(before, places, strict=True))
     order = np.concatenate([by_name[name] for name in kept])
-    return {
-        key: array[order] if array.shape == (size,) else array for key, array in state.items()
-    }
+    return {key: array[order] if array.shape == (size,) else array for key, array in state.items()}
 
 
 def _optimizer_state(model: Any) -> dict[str, np.ndarray] | None:

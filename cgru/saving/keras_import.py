@@ -245,6 +245,8 @@ class _Graph:
         if layer.takes_several and not isinstance(x, list):
             x = [x]
         written = layer(x, mask=told, initial_state=states)
+        if isinstance(written, dict):
+            written = tuple(written.values())
         found = list(written) if isinstance(written, tuple) else [written]
         read = x if isinstance(x, list) else [x]
         masks = layer.makes_mask or any(id(tensor) in self.masked for tensor in read)
