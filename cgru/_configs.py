@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -72,6 +72,21 @@ class Configurable:
         config : dict
         """
         return cls(**{name: deserialize(value) for name, value in config.items()})
+
+
+class Function(Configurable):
+    """A plain function where an object with a configuration is expected.
+
+    Parameters
+    ----------
+    function : callable
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def serialized(self) -> Any:
+        raise TypeError(f"config: {self.function!r} is a function, which has no configuration")
 
 
 @functools.cache

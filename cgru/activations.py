@@ -357,8 +357,47 @@ def threshold(x: Any, threshold: float, default_value: float) -> np.ndarray:
     return np.where(array > threshold, array, array.dtype.type(default_value))
 
 
+class _OfLayer(Activation):
+    """What a layer without weights does, such as `LeakyReLU`.
+
+    Parameters
+    ----------
+    layer : Layer
+    argument : str
+        For which it was given.
+    """
+
+    def __init__(self, layer: Any, argument: str) -> None:
+        # It is told neither of training nor of the axes that were folded into one.
+        if not (layer.stepwise and set(layer._accepts) <= {"mask"}) or layer.sublayers():
+            raise ValueError(
+                f"{argument}: expected a layer that does the same to each step, in training or "
+                f"not, got {layer!r}"
+            )
+        self.layer, self.argument = layer, argument
+        super().__init__(lambda x: self.forward(x)[0], lambda dy, x, y: dy, layer.name)
+
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
+        self.layer.ensure_built(x.shape)
+        if self.layer.weights or self.layer.compute_output_shape(x.shape) != x.shape:
+            raise ValueError(
+                f"{self.argument}: expected a layer without weights that keeps the shape, got "
+                f"{self.layer!r}"
+            )
+        found: tuple[np.ndarray, Backward] = self.layer.forward(x)
+        return found
+
+    def serialized(self) -> Any:
+        return self.layer.serialized()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.layer, self.argument)
+
+
 def get(identifier: Any, argument: str = "activation") -> Activation:
-    """The activation that a name or an object stands for; None is linear.
+    """The activation that a name, an object or a layer without weights stands for.
+
+    None is linear.
 
     Examples
     --------
@@ -367,6 +406,8 @@ def get(identifier: Any, argument: str = "activation") -> Activation:
     """
     if identifier is None:
         return linear
+    if hasattr(identifier, "forward") and hasattr(identifier, "sublayers"):
+        return _OfLayer(identifier, argument)
     if callable(identifier) and not isinstance(identifier, Activation):
         raise TypeError(
             f"{argument}: expected a name or an Activation, got {identifier!r}; a function of "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks
-from cgru._configs import Configurable
+from cgru._configs import Configurable, Function
 
 EPSILON = 1e-7  # keeps a norm of 0 from being divided by
 
@@ -117,6 +117,18 @@ class MinMaxNorm(Constraint):
         return w * (wanted / (EPSILON + norms)).astype(w.dtype)
 
 
+class _Function(Function, Constraint):
+    """A function of the values."""
+
+    def __call__(self, w: np.ndarray) -> np.ndarray:
+        found = np.asarray(self.function(w), w.dtype)
+        if found.shape != w.shape:
+            raise ValueError(
+                f"constraint: expected shape {w.shape} of {self.function!r}, got {found.shape}"
+            )
+        return found
+
+
 def _norms(w: np.ndarray, axis: Any) -> np.ndarray:
     axes = tuple(axis) if isinstance(axis, (list, tuple)) else axis
     return np.sqrt(np.square(w).sum(axis=axes, keepdims=True))
@@ -129,7 +141,9 @@ max_norm, non_neg, unit_norm, min_max_norm = MaxNorm, NonNeg, UnitNorm, MinMaxNo
 
 
 def get(identifier: Any, argument: str = "constraint") -> Constraint | None:
-    """The constraint that a name, class or object stands for; None stands for none.
+    """The constraint that a name, class, object or function stands for; None stands for none.
+
+    A function of a weight's values returns others in their place; it cannot be saved.
 
     Examples
     --------
@@ -138,4 +152,6 @@ def get(identifier: Any, argument: str = "constraint") -> Constraint | None:
     """
     if identifier is None:
         return None
+    if callable(identifier) and not isinstance(identifier, (Constraint, type)):
+        return _Function(identifier)
     return _checks.resolve(argument, identifier, Constraint, _NAMES)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _random
-from cgru._configs import Configurable
+from cgru._configs import Configurable, Function
 
 
 class Initializer(Configurable):
@@ -51,19 +51,43 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """All `value`.
+    """All `value`; or the numbers of an array, of the weight's shape or broadcast to it.
 
     Examples
     --------
     >>> cgru.initializers.Constant(2.5)((2,))
     array([2.5, 2.5], dtype=float32)
+    >>> cgru.layers.Embedding(2, 2, cgru.initializers.Constant([[1, 2], [3, 4]]))([1])
+    array([[3., 4.]], dtype=float32)
     """
 
-    def __init__(self, value: float = 0.0) -> None:
-        self.value = _checks.real("value", value)
+    def __init__(self, value: Any = 0.0) -> None:
+        if np.ndim(value) == 0:
+            self.value: Any = _checks.real("value", value)
+        else:
+            self.value = _checks.floats("value", value, np.dtype(np.float64))
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
-        return np.full(shape, self.value, dtype)
+        try:
+            return np.full(shape, self.value, dtype)
+        except ValueError:
+            raise ValueError(
+                f"value: expected numbers for a weight of shape {shape}, got shape "
+                f"{np.shape(self.value)}"
+            ) from None
+
+
+class _Function(Function, Initializer):
+    """A function of a shape and a dtype."""
+
+    def __call__(self, shape: tuple[int, ...], dtype: Any = "float32") -> np.ndarray:
+        found = np.array(self.function(shape, dtype=np.dtype(dtype).name), dtype)
+        if found.shape != tuple(shape):
+            raise ValueError(
+                f"initializer: expected shape {tuple(shape)} of {self.function!r}, got "
+                f"{found.shape}"
+            )
+        return found
 
 
 class _Random(Initializer):
@@ -371,11 +395,17 @@ IdentityInitializer, OrthogonalInitializer = Identity, Orthogonal
 
 
 def get(identifier: Any, argument: str = "initializer") -> Initializer:
-    """The initializer that a name, class or object stands for.
+    """The initializer that a name, class, object, array or function stands for.
+
+    A function is called with a shape and, by name, a dtype; it cannot be saved.
 
     Examples
     --------
     >>> cgru.initializers.get("he_normal")  # doctest: +ELLIPSIS
     <cgru.initializers.HeNormal object at ...>
     """
+    if isinstance(identifier, (np.ndarray, np.generic)):
+        return Constant(identifier)
+    if callable(identifier) and not isinstance(identifier, (Initializer, type)):
+        return _Function(identifier)
     return _checks.resolve(argument, identifier, Initializer, _NAMES)

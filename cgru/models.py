@@ -453,6 +453,9 @@ class Sequential(Model):
                 "dtype: the input and all layers of a model must have one dtype, got "
                 f"{self.dtype} and, for {layer.name}, {layer.dtype}"
             )
+        if layer.first_shape is not None and not self.layers and self._input is None:
+            dtype = "int64" if layer.reads_integers else layer.dtype
+            self._input = Input(layer.first_shape, dtype=dtype)
         shape = self._first_shape() if read is None else _single(self.layers[-1], read)
         if shape is not None:
             layer.ensure_built(shape)

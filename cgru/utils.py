@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _random
+from cgru.layers.symbolic import numbers
 from cgru.saving import custom_object_scope as custom_object_scope
 from cgru.saving import get_custom_objects as get_custom_objects
 from cgru.saving import register_keras_serializable as register_keras_serializable
@@ -74,6 +75,72 @@ def to_categorical(x: Any, num_classes: int | None = None) -> np.ndarray:
     found = np.zeros((*labels.shape, num_classes))
     np.put_along_axis(found, labels[..., np.newaxis], 1, axis=-1)
     return found
+
+
+class PyDataset:
+    """Batches by number: a subclass has ``__len__`` and ``__getitem__``, as in Keras.
+
+    Parameters
+    ----------
+    workers, use_multiprocessing, max_queue_size : optional
+        Accepted for Keras's sake: batches are made one by one, when they are needed.
+
+    Examples
+    --------
+    >>> class Squares(cgru.utils.PyDataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...
+    ...     def __getitem__(self, number):
+    ...         x = np.full((2, 1), number)
+    ...         return x, x**2
+    >>> model = cgru.Sequential([cgru.Input((1,)), cgru.layers.Dense(1)])
+    >>> model.compile("sgd", "mse")
+    >>> history = model.fit(Squares())
+    """
+
+    def __init__(
+        self, workers: int = 1, use_multiprocessing: bool = False, max_queue_size: int = 10
+    ) -> None:
+        self.workers = workers
+        self.use_multiprocessing = use_multiprocessing
+        self.max_queue_size = max_queue_size
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        raise NotImplementedError(f"{type(self).__name__}.__len__")
+
+    def __getitem__(self, index: int) -> Any:
+        """A batch: x, or (x, y), or (x, y, sample_weight)."""
+        raise NotImplementedError(f"{type(self).__name__}.__getitem__")
+
+    def __iter__(self) -> Iterator[Any]:
+        for index in range(len(self)):
+            yield self[index]
+        self.on_epoch_end()
+
+    def on_epoch_end(self) -> None:
+        """Called when all batches have been read."""
+
+
+Sequence = PyDataset
+
+
+def clear_session(free_memory: bool = True) -> None:
+    """Number the layers without a name, and inputs, from the start again.
+
+    Parameters
+    ----------
+    free_memory : bool
+        Accepted for Keras's sake: memory is free when nothing refers to it.
+
+    Examples
+    --------
+    >>> cgru.utils.clear_session()
+    >>> cgru.layers.Dense(1).name
+    'dense'
+    """
+    numbers.clear()
 
 
 def pad_sequences(

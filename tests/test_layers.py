@@ -1,5 +1,7 @@
 """Layers: shapes, options, states, and gradients by finite differences."""
 
+import pickle
+
 import numpy as np
 import pytest
 from numeric import check_gradient
@@ -425,3 +427,54 @@ def test_arguments_in_other_forms():
     for axis in (None, -1, (-1,), [2]):
         assert layers.Normalization(axis).stepwise
     assert not layers.LayerNormalization((1, 2)).stepwise
+
+
+def test_initializers_from_arrays_and_functions():
+    table = np.arange(6.0).reshape(3, 2)
+    for given in (table, cgru.initializers.Constant(table), cgru.initializers.Constant([0, 1])):
+        layer = layers.Embedding(3, 2, embeddings_initializer=given)
+        layer.build((None, None))
+        expected = getattr(given, "value", table)
+        np.testing.assert_array_equal(layer.embeddings, np.broadcast_to(expected, (3, 2)))
+        again = layers.Embedding.from_config(layer.get_config())
+        again.build((None, None))
+        np.testing.assert_array_equal(again.embeddings, layer.embeddings)
+    with pytest.raises(ValueError, match=r"value: expected numbers for a weight of shape \(4, 2\)"):
+        layers.Embedding(4, 2, embeddings_initializer=table).build((None, None))
+
+    dense = layers.Dense(
+        2,
+        kernel_initializer=lambda shape, dtype=None: np.full(shape, 3, dtype),
+        kernel_constraint=lambda w: np.minimum(w, 2),
+    )
+    np.testing.assert_array_equal(dense(np.ones((1, 4))), [[12, 12]])
+    assert dense.kernel.dtype == "float32"
+    model = cgru.Sequential([cgru.Input((4,)), dense])
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((2, 4)), np.zeros((2, 2)))
+    np.testing.assert_array_equal(dense.kernel, np.full((4, 2), 2))
+    with pytest.raises(TypeError, match="config: <function .* has no configuration"):
+        model.to_json()
+    with pytest.raises(ValueError, match=r"initializer: expected shape \(4, 2\) of .* got \(1,\)"):
+        layers.Dense(2, kernel_initializer=lambda shape, dtype: [1]).build((None, 4))
+
+
+def test_a_layer_as_an_activation(rng):
+    x = rng.standard_normal((4, 3))
+    dense = layers.Dense(5, activation=layers.LeakyReLU(0.1), dtype="float64")
+    dense.build(x.shape)
+    y, backward = dense.forward(x)
+    np.testing.assert_allclose(y, layers.LeakyReLU(0.1, dtype="float64")(x @ dense.kernel))
+    dy = rng.standard_normal(y.shape)
+    check_gradient(lambda: float((dense.forward(x)[0] * dy).sum()), x, backward(dy), rng)
+    again = layers.Dense.from_config(dense.get_config())
+    again(x)
+    again.set_weights(dense.get_weights())
+    np.testing.assert_array_equal(again(x), y)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(dense))(x), y)
+    layers.GRU(3, activation=layers.ELU())(np.ones((2, 4, 3)))
+    for layer in (layers.Dropout(0.5), layers.PReLU(), layers.Flatten(), layers.Softmax(axis=1)):
+        with pytest.raises(ValueError, match="activation: expected a layer that does the same"):
+            layers.Dense(5, activation=layer)
+    with pytest.raises(ValueError, match="activation: expected a layer without weights that"):
+        layers.Dense(5, activation=layers.Dense(5))(np.ones((2, 3)))

@@ -521,3 +521,23 @@ def test_initial_states_by_position(rng):
     gru = layers.GRU(6)
     model = cgru.Model([source, start], gru(source, start))
     np.testing.assert_allclose(model.predict([x, h]), gru(x, h), rtol=1e-5)
+
+
+def test_the_shape_may_be_an_argument_of_the_first_layer():
+    with pytest.warns(UserWarning, match=r"begin the Sequential with cgru.Input\(shape\)"):
+        layer = layers.LSTM(5, input_shape=(10, 1))
+    assert "input_shape" not in layer.get_config()
+    model = cgru.Sequential([layer, layers.Dense(1)])
+    assert model.output_shape == (None, 1)
+    assert cgru.models.clone_model(model).input_shape == (None, 10, 1)
+    with pytest.warns(UserWarning, match="input_dim"):
+        model = cgru.Sequential([layers.Dense(2, input_dim=3)])
+    assert model.input_shape == (None, 3)
+    with pytest.warns(UserWarning, match="input_shape"):
+        both = layers.Bidirectional(layers.GRU(2), input_shape=(None, 3))
+    assert cgru.Sequential([both]).output_shape == (None, 4)
+    with pytest.warns(UserWarning, match="input_length: not needed"):
+        layer = layers.Embedding(1000, 32, input_length=10)
+    assert "input_length" not in layer.get_config()
+    with pytest.warns(UserWarning, match="alpha: the argument is called negative_slope now"):
+        assert layers.LeakyReLU(alpha=0.1).get_config()["negative_slope"] == 0.1

@@ -90,3 +90,36 @@ def test_bad_arguments(call, message):
 
 def test_many_classes_take_no_table():
     assert utils.to_categorical([[1], [999_999]], 1_000_000).sum() == 2
+
+
+class Batches(utils.PyDataset):
+    """Three batches, after which it counts an epoch."""
+
+    epochs = 0
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        x = np.full((2, 1), index / 4)
+        return x, 2 * x
+
+    def on_epoch_end(self):
+        self.epochs += 1
+
+
+def test_batches_by_number():
+    batches = Batches(workers=4)
+    model = cgru.Sequential([cgru.Input((1,)), layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(batches, epochs=2)
+    assert batches.epochs == 2
+    assert model.predict(batches).shape == (6, 1)
+    assert model.optimizer.iterations == 6
+
+
+def test_clear_session_restarts_names():
+    layers.Dense(1)
+    utils.clear_session()
+    assert [layers.Dense(1).name, layers.Dense(1).name] == ["dense", "dense_1"]
+    assert cgru.Input((1,)).name == "input"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,9 @@ class LeakyReLU(Layer):
     stepwise = True
 
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
+        if "alpha" in kwargs:
+            warnings.warn("alpha: the argument is called negative_slope now", stacklevel=2)
+            negative_slope = kwargs.pop("alpha")
         super().__init__(**kwargs)
         self.negative_slope = _checks.real("negative_slope", negative_slope, 0)
 

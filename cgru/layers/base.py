@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import collections
 import functools
 import inspect
-import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,8 +28,6 @@ CONTEXT = (
     "needs_backward",
     "penalties",
 )
-
-_counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
 
 def no_backward(*_: Any) -> Any:
@@ -110,6 +107,9 @@ class Layer(Configurable):
     # Whether a call reads a list of arrays.
     takes_several = False
 
+    # What an argument `input_shape`, as of earlier versions of Keras, said.
+    first_shape: Any = None
+
     # The calls on symbolic tensors.
     _calls: tuple[symbolic.Call, ...] = ()
 
@@ -137,12 +137,13 @@ class Layer(Configurable):
         activity_regularizer: Any = None,
         **unknown: Any,
     ) -> None:
+        self.first_shape = _first_shape(unknown)
         if unknown:
             raise ValueError(f"{type(self).__name__}: unknown arguments {sorted(unknown)}")
         _room.claim_parts(_room.PER_LAYER)
         if name is None:
             kind = _checks.snake_case(type(self).__name__)
-            number = next(_counters[kind])
+            number = next(symbolic.numbers[kind])
             name = f"{kind}_{number}" if number else kind
         if not isinstance(name, str):
             raise TypeError(f"name: expected a string, got {name!r}")
@@ -488,6 +489,19 @@ class Layer(Configurable):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}, built={self.built}>"
+
+
+def _first_shape(arguments: dict[str, Any]) -> Any:
+    """The shape, without the batch, that the first layer of a Sequential was given to read."""
+    shape = arguments.pop("input_shape", None)
+    if (size := arguments.pop("input_dim", None)) is not None:
+        shape = (size,)
+    if shape is None:
+        return None
+    warnings.warn(
+        "input_shape, input_dim: begin the Sequential with cgru.Input(shape) instead", stacklevel=4
+    )
+    return shape
 
 
 def _as_list(states: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ class Embedding(Layer):
         The number of different indices; they are from 0 to ``input_dim - 1``.
     output_dim : int
         The size of the vectors.
-    embeddings_initializer : str or Initializer
+    embeddings_initializer : str, Initializer, array_like or callable
+        An ndarray, of pretrained vectors perhaps, is where the table starts.
     embeddings_regularizer : str or Regularizer, optional
     embeddings_constraint : str or Constraint, optional
     mask_zero : bool
@@ -58,6 +60,8 @@ class Embedding(Layer):
         weights: Any = None,
         **kwargs: Any,
     ) -> None:
+        if kwargs.pop("input_length", None) is not None:
+            warnings.warn("input_length: not needed, and without effect", stacklevel=2)
         super().__init__(**kwargs)
         self.input_dim = _checks.integer("input_dim", input_dim, 1)
         self.output_dim = _checks.integer("output_dim", output_dim, 1)

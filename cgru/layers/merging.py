@@ -31,8 +31,8 @@ class Merge(Layer):
         merged: list[int | None] = [1] * ndim
         for shape in input_shape:
             for axis, size in enumerate(_expanded(shape, ndim)):
-                if merged[axis] == 1 or (size is None and merged[axis] is not None):
-                    merged[axis] = size if merged[axis] == 1 else merged[axis]
+                if merged[axis] == 1:
+                    merged[axis] = size
                 elif size not in (1, None, merged[axis]) and merged[axis] is not None:
                     raise ValueError(
                         f"x: {self.name} expects inputs of shapes that can be broadcast, got "

@@ -6,7 +6,9 @@ call is noted on the tensors it returns.  `cgru.Model` follows these notes back 
 
 from __future__ import annotations
 
+import collections
 import itertools
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +20,8 @@ Shape = tuple[int | None, ...]
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "bool")
 
 _order = itertools.count()
-_input_names = itertools.count()
+# What those without a name are called by: for each kind how many there were.
+numbers: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
 
 class SymbolicTensor:
@@ -164,7 +167,7 @@ def Input(  # noqa: N802 (Keras's name)
         batch_size = _checks.integer("batch_size", batch_size, 1)
     if isinstance(dtype, type):
         dtype = np.dtype(dtype)  # np.int32, which calls itself otherwise
-    number = next(_input_names)
+    number = next(numbers["input"])
     return SymbolicTensor(
         (batch_size, *sizes),
         np.dtype(dtype) if str(dtype) in INTEGERS else config.as_dtype(dtype),
