@@ -477,4 +477,4 @@ def test_a_layer_as_an_activation(rng):
         with pytest.raises(ValueError, match="activation: expected a layer that does the same"):
             layers.Dense(5, activation=layer)
     with pytest.raises(ValueError, match="activation: expected a layer without weights that"):
-        layers.Dense(5, activation=layers.Dense(5))(np.ones((2, 3)))
+        layers.Dense(5, activation=layers.LayerNormalization())(np.ones((2, 3)))
