@@ -541,3 +541,23 @@ def test_the_shape_may_be_an_argument_of_the_first_layer():
     assert "input_length" not in layer.get_config()
     with pytest.warns(UserWarning, match="alpha: the argument is called negative_slope now"):
         assert layers.LeakyReLU(alpha=0.1).get_config()["negative_slope"] == 0.1
+
+
+def test_order_where_masks_are_not_known():
+    """A mask made inside an inner model, and a layer of one's own that cannot say its mask."""
+
+    class Strict(layers.Layer):
+        def forward(self, x, mask=None):
+            return x, lambda dy: dy
+
+        def compute_mask(self, x, mask=None):
+            raise KeyError("not asked for one step")
+
+    a = cgru.Input((None,), dtype="int32")
+    inner = cgru.Model(a, layers.Embedding(5, 3, mask_zero=True)(a), name="inner")
+    source = cgru.Input((None,), dtype="int32", name="source")
+    h = inner(source)
+    model = cgru.Model(source, layers.Add(name="add")([layers.GRU(3, name="g")(h), h]))
+    assert [layer.name for layer in model.layers] == ["source", "inner", "g", "add"]
+    masked = layers.Embedding(5, 3, mask_zero=True)(source)
+    cgru.Model(source, layers.GRU(3)(Strict()(masked)))
