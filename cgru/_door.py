@@ -180,7 +180,7 @@ def batch(
     parts = zip(
         objective.losses,
         objective.by_output("y", y),
-        objective.by_output("sample_weight", sample_weight),
+        objective.weights_by_output(sample_weight),
         shapes,
         objective.names,
         strict=True,
@@ -211,7 +211,7 @@ def batch(
             if weight is not None:
                 weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
                 allowed = output_shape if loss.by_step else output_shape[:1]
-                losses.check_sample_weight(weight, allowed, f"sample_weight{suffix}")
+                weight = losses.check_sample_weight(weight, allowed, f"sample_weight{suffix}")
         if class_weight is not None and not loss.by_step:
             raise ValueError(
                 f"class_weight: expected a loss with a class for each target, got {loss.name}; use "
@@ -245,7 +245,7 @@ def _plain(
     targets = loss.prepare(targets, output_shape, model._dtype)
     if sample_weight is not None:
         sample_weight = _checks.floats("sample_weight", sample_weight, model._dtype)
-        losses.check_sample_weight(
+        sample_weight = losses.check_sample_weight(
             sample_weight, output_shape if loss.by_step else output_shape[:1]
         )
     if not model.built:  # last, so that bad targets leave no half-made model
@@ -288,7 +288,7 @@ def _sequence_targets(
         target = loss.prepare(target, output_shape, model._dtype, f"y{suffix}")
         if weight is not None:
             weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
-            losses.check_sample_weight(weight, output_shape[:1], f"sample_weight{suffix}")
+            weight = losses.check_sample_weight(weight, output_shape[:1], f"sample_weight{suffix}")
         return target, weight
     if output_shape[1] != x.shape[1]:
         raise ValueError(
@@ -302,13 +302,14 @@ def _sequence_targets(
     steps.values = loss.prepare(steps.values, shape, model._dtype, f"y{suffix}")
     if weight is not None:
         listed = isinstance(weight, (list, tuple)) and len(weight) > 0
-        if np.ndim(weight[0]) == 0 if listed else np.ndim(weight) < 2:
+        of_samples = np.ndim(weight) < 2 or np.shape(weight) == (len(x), 1)
+        if np.ndim(weight[0]) == 0 if listed else of_samples:
             weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
-            losses.check_sample_weight(weight, (len(x),), f"sample_weight{suffix}")
+            weight = losses.check_sample_weight(weight, (len(x),), f"sample_weight{suffix}")
         else:
             values = _steps(model, f"sample_weight{suffix}", weight, x).values
             values = _checks.floats(f"sample_weight{suffix}", values, model._dtype)
-            losses.check_sample_weight(values, values.shape, f"sample_weight{suffix}")
+            values = losses.check_sample_weight(values, values.shape[:1], f"sample_weight{suffix}")
             weight = Sequences(values, x.lengths, x.time)
     steps.time = x.time
     return steps, weight

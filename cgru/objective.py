@@ -10,6 +10,7 @@ import numpy as np
 from cgru import _checks, losses, metrics
 from cgru.callbacks import Logs
 from cgru.data import Batch
+from cgru.variables import Variable
 
 
 class Objective:
@@ -26,8 +27,10 @@ class Objective:
     ----------
     losses, weights, metrics, weighted : list
         For each output its loss (or None), the factor on it, and its metrics.
-    result_names : list of str
-        Of the losses and metrics, as in `History`.
+    part_names : dict of int to str
+        The names in results of the losses by place of the output, where there are several.
+    named_metrics : dict of str to Metric
+        The metrics by their names in results.
     """
 
     def __init__(
@@ -39,28 +42,22 @@ class Objective:
         self.weights = self._each("loss_weights", loss_weights, _weight)
         self.metrics = self._each("metrics", metrics, _metrics)
         self.weighted = self._each("weighted_metrics", weighted, _metrics)
-        for plain, weighted_metrics in zip(self.metrics, self.weighted, strict=True):
-            found = [metric.name for metric in [*plain, *weighted_metrics]]
-            if len(set(found)) < len(found):
-                raise ValueError(f"metrics: expected different names, got {found}")
         if len({id(metric) for metric in self.all_metrics()}) < len(self.all_metrics()):
             raise ValueError(
-                "metrics: expected an object of its own for each output, got one for several; give "
+                "metrics: expected an object of its own at each place, got one at several; give "
                 "its name or class, or a dictionary by output"
             )
         self.has_loss = any(loss is not None for loss in self.losses)
-        self.result_names = self._result_names()
+        trained = [place for place, loss in enumerate(self.losses) if loss is not None]
+        parts = {place: f"{self.names[place]}_loss" for place in trained}
+        self.part_names = parts if len(parts) > 1 else {}
+        self.named_metrics = self._named_metrics()
         self.has_metrics = any(self.metrics) or any(self.weighted)
 
     def _each(self, argument: str, value: Any, make: Callable[[Any], Any]) -> list[Any]:
         """What is asked for each output."""
         if isinstance(value, dict):
-            unknown = [name for name in value if name not in self.names]
-            if unknown:
-                raise ValueError(
-                    f"{argument}: expected the outputs {self.names} as keys, got {unknown}"
-                )
-            return [make(value.get(name)) for name in self.names]
+            return [make(item) for item in self._by_name(argument, value)]
         if not self.several:
             # One output's metrics are a list themselves.
             listed = isinstance(value, (list, tuple)) and len(value) == 1 and make is not _metrics
@@ -74,40 +71,61 @@ class Objective:
             return [make(item) for item in value]
         return [make(value) for _ in self.names]
 
+    def _by_name(self, argument: str, value: dict[str, Any]) -> list[Any]:
+        """A list with an entry for each output, None where there is no such key."""
+        unknown = [name for name in value if name not in self.names]
+        if unknown:
+            raise ValueError(
+                f"{argument}: expected the outputs {self.names} as keys, got {unknown}"
+            )
+        return [value.get(name) for name in self.names]
+
     def all_metrics(self) -> list[metrics.Metric]:
         """The metrics of all outputs."""
         return [metric for group in [*self.metrics, *self.weighted] for metric in group]
 
-    def _result_names(self) -> list[str]:
-        if not self.several:
-            return ["loss", *(m.name for m in [*self.metrics[0], *self.weighted[0]])]
-        parts = zip(self.names, self.losses, strict=True)
-        names = ["loss", *(f"{name}_loss" for name, loss in parts if loss is not None)]
-        for name, plain, weighted in zip(self.names, self.metrics, self.weighted, strict=True):
-            names += [f"{name}_{metric.name}" for metric in [*plain, *weighted]]
-        return names
+    def _named_metrics(self) -> dict[str, metrics.Metric]:
+        taken = dict.fromkeys(["loss", *self.part_names.values()], 1)
+        found: dict[str, metrics.Metric] = {}
+        for groups, weighted in ((self.metrics, False), (self.weighted, True)):
+            for output, group in zip(self.names, groups, strict=True):
+                start = f"{output}_" if self.several else ""
+                for metric in group:
+                    name = start + metric.name
+                    if weighted and name in taken:
+                        name = f"{start}weighted_{metric.name}"
+                    found[_free(name, taken)] = metric
+        return dict(sorted(found.items())) if self.several else found
+
+    @property
+    def result_names(self) -> list[str]:
+        """The names of the losses and metrics, as in `History`, in the order of Keras."""
+        return ["loss", *self.part_names.values(), *self.named_metrics]
 
     # ---- Targets and weights ----
 
     def by_output(self, argument: str, value: Any) -> list[Any]:
         """A list with an entry for each output; lists and dictionaries where there are several."""
         if isinstance(value, dict):
-            unknown = [name for name in value if name not in self.names]
-            if unknown:
-                raise ValueError(
-                    f"{argument}: expected the outputs {self.names} as keys, got {unknown}"
-                )
-            return [value.get(name) for name in self.names]
+            return self._by_name(argument, value)
         if not self.several:
             return [value]
         if value is None:
             return [None] * len(self.names)
-        if not isinstance(value, (list, tuple)) or len(value) != len(self.names):
+        listed = isinstance(value, (list, tuple))
+        if not listed or len(value) != len(self.names):
+            came = f" of {len(value)}" if listed else ""
             raise ValueError(
                 f"{argument}: expected a list with an entry for each of the outputs {self.names}, "
-                f"got {type(value).__name__}"
+                f"got {type(value).__name__}{came}"
             )
         return list(value)
+
+    def weights_by_output(self, value: Any) -> list[Any]:
+        """Sample weights as a list with an entry for each output; an array is for all of them."""
+        if isinstance(value, np.ndarray):
+            return [value] * len(self.names)
+        return self.by_output("sample_weight", value)
 
     # ---- A batch ----
 
@@ -185,15 +203,12 @@ class Tracker:
     def logs(self) -> Logs:
         """The means so far, by name."""
         objective, count = self.objective, self.count
-        if not objective.has_metrics and not objective.several:
-            return {"loss": self.totals[0] / count}
-        values = [self.totals[0] / count]
-        if objective.several:
-            totals = zip(objective.losses, self.totals[1:], strict=True)
-            values += [total / count for loss, total in totals if loss is not None]
-        for plain, weighted in zip(objective.metrics, objective.weighted, strict=True):
-            values += [metric.result() for metric in [*plain, *weighted]]
-        return dict(zip(objective.result_names, values, strict=True))
+        logs = {"loss": self.totals[0] / count}
+        for place, name in objective.part_names.items():
+            logs[name] = self.totals[place + 1] / count
+        for name, metric in objective.named_metrics.items():
+            logs[name] = _plain(metric.result())
+        return logs
 
     # ---- To go on later ----
 
@@ -212,17 +227,36 @@ class Tracker:
         for place, metric in enumerate(self.objective.all_metrics()):
             for name, value in _numbers(metric).items():
                 stored = state[f"metric_{place}/{name}"]
-                plain = isinstance(value, (int, float))
-                setattr(metric, name, type(value)(stored) if plain else stored.copy())
+                if isinstance(value, Variable):
+                    value.assign(stored)
+                else:
+                    plain = isinstance(value, (int, float))
+                    setattr(metric, name, type(value)(stored) if plain else stored.copy())
 
 
 def _numbers(metric: metrics.Metric) -> dict[str, Any]:
-    """What a metric counts: its attributes that are numbers or arrays."""
-    return {
+    """What a metric counts: its attributes that are numbers or arrays, and its variables."""
+    numbers = {
         name: value
         for name, value in vars(metric).items()
         if isinstance(value, (int, float, np.ndarray)) and not isinstance(value, bool)
     }
+    return numbers | {f"variable_{i}": value for i, value in enumerate(metric.variables)}
+
+
+def _plain(result: Any) -> Any:
+    """A metric's result as a number, or as an array that later batches do not change."""
+    array = np.array(result)
+    return array if array.ndim else array.item()
+
+
+def _free(name: str, taken: dict[str, int]) -> str:
+    """`name`, or, as in Keras, the next number behind it, where it is taken: so many times."""
+    while count := taken.get(name, 0):
+        taken[name] += 1
+        name = f"{name}_{count}"
+    taken[name] = 1
+    return name
 
 
 def _loss(identifier: Any) -> losses.Loss | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from cgru import _checks, _door, _kernels, metrics, optimizers, truncated
 from cgru.callbacks import Callback, CallbackList, History, Logs
+from cgru.callbacks.base import shown
 from cgru.data import ArrayBatches, Batch, IterableBatches, Sequences
 from cgru.objective import Objective, Tracker
 from cgru.prediction import Predictor, check_steps, check_verbose, is_iterable_of_batches
@@ -232,7 +233,7 @@ class Trainer(Predictor):
             objective.weights,
             objective.by_output("y", y),
             objective.by_output("y_pred", y_pred),
-            objective.by_output("sample_weight", sample_weight),
+            objective.weights_by_output(sample_weight),
             strict=True,
         )
         total = sum(self.losses)
@@ -271,7 +272,7 @@ class Trainer(Predictor):
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,
-        validation_freq: int = 1,
+        validation_freq: int | Sequence[int] = 1,
         *,
         lengths: Any = None,
         tbptt: int | None = None,
@@ -316,8 +317,8 @@ class Trainer(Predictor):
             anew, goes on where it was, and needs this.
         validation_batch_size : int, optional
             `batch_size` by default.
-        validation_freq : int
-            Evaluate after each so many epochs.
+        validation_freq : int or list of int
+            Evaluate after each so many epochs; or after those of a list, counted from 1.
         lengths : array_like of int, shape (samples,), optional
             The number of steps of each sequence in `x`, which is padded at the end; what is in
             the padding has no effect.  Batches are formed of sequences of similar length.
@@ -341,7 +342,7 @@ class Trainer(Predictor):
         objective = self._check_compiled("fit")
         epochs = _checks.integer("epochs", epochs, 1)
         initial_epoch = _checks.integer("initial_epoch", initial_epoch, 0)
-        validation_freq = _checks.integer("validation_freq", validation_freq, 1)
+        is_validated = _every(validation_freq)
         check_steps(steps_per_epoch=steps_per_epoch, validation_steps=validation_steps)
         check_steps(batch_size=batch_size, validation_batch_size=validation_batch_size)
         split = _checks.real("validation_split", validation_split, 0, 1, open_maximum=True)
@@ -413,7 +414,7 @@ class Trainer(Predictor):
                 loop.on_epoch_begin(epoch)
                 logs = self._epoch(batches, loop, chunks, skipped)
                 skipped = 0
-                if validation is not None and (epoch + 1) % validation_freq == 0:
+                if validation is not None and is_validated(epoch + 1):
                     results = self._evaluate(validation, loop)
                     logs |= {f"val_{name}": value for name, value in results.items()}
                 loop.on_epoch_end(epoch, logs)
@@ -571,7 +572,7 @@ class Trainer(Predictor):
         loop = CallbackList(callbacks, model=self, steps=steps, verbose=verbose)
         logs = self._evaluate(batches, loop)
         if verbose == 2:
-            print(" - ".join(f"{name}: {value:.4g}" for name, value in logs.items()))
+            print(" - ".join(f"{name}: {shown(value)}" for name, value in logs.items()))
         return _results(logs, return_dict)
 
     def _evaluate(self, batches: Iterable[Batch], loop: CallbackList | None = None) -> Logs:
@@ -586,10 +587,7 @@ class Trainer(Predictor):
             penalties: list[Any] = []
             y_pred, mask = self._predict(batch, penalties)
             value, parts, _ = self.objective.value_and_grad(batch, y_pred, mask)
-            for weight in self.trainable_weights:
-                if weight.regularizer is not None:
-                    penalties.append(weight.regularizer(weight.value))
-            tracker.update(batch, value + float(sum(penalties)), parts, y_pred, mask)
+            tracker.update(batch, value + float(sum(penalties + self.losses)), parts, y_pred, mask)
             if end:
                 logs = tracker.logs()
                 for call in end:
@@ -664,6 +662,15 @@ class Trainer(Predictor):
 
 
 Batches = ArrayBatches | IterableBatches
+
+
+def _every(frequency: int | Sequence[int]) -> Callable[[int], bool]:
+    """Whether to evaluate after the epoch of a number, counted from 1."""
+    if isinstance(frequency, (list, tuple)):
+        chosen = {_checks.integer("validation_freq", epoch, 1) for epoch in frequency}
+        return lambda number: number in chosen
+    every = _checks.integer("validation_freq", frequency, 1)
+    return lambda number: number % every == 0
 
 
 def _results(logs: Logs, return_dict: bool) -> Any:

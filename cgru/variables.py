@@ -130,6 +130,14 @@ class Variable(np.lib.mixins.NDArrayOperatorsMixin):
         self._value[...] = array
         self._memory.changed()
 
+    def assign_add(self, value: Any) -> None:
+        """Add `value` to the value."""
+        self.assign(self._value + value)
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract `value` from the value."""
+        self.assign(self._value - value)
+
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape."""

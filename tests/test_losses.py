@@ -190,6 +190,25 @@ def test_labels_that_cannot_be_aligned():
         losses.Circle()([0], np.zeros((2, 3)))
 
 
+def test_a_crossentropy_that_fits_the_targets(rng):
+    p = rng.uniform(0.1, 0.9, (6, 4, 3))
+    labels = rng.integers(0, 3, (6, 4))
+    for name in ("crossentropy", "ce"):
+        loss = losses.get(name)
+        for y_true, y_pred, kind in (
+            (labels > 1, p[..., :1], "binary_crossentropy"),
+            (labels, p, "sparse_categorical_crossentropy"),
+            (labels[..., np.newaxis], p, "sparse_categorical_crossentropy"),
+            (np.eye(3)[labels], p, "categorical_crossentropy"),
+        ):
+            given = loss.prepare(y_true, y_pred.shape, y_pred.dtype)
+            value, grad = loss.value_and_grad(given, y_pred)
+            assert value == loss(y_true, y_pred) == losses.get(kind)(y_true, y_pred)
+            expected = losses.get(kind)
+            prepared = expected.prepare(y_true, y_pred.shape, y_pred.dtype)
+            np.testing.assert_array_equal(grad, expected.value_and_grad(prepared, y_pred)[1])
+
+
 def test_a_model_is_trained_on_alignments(rng):
     import cgru
 

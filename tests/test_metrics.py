@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import cgru
 from cgru import losses, metrics
 
 sys.path.insert(0, str(Path(__file__).parent / "golden"))
@@ -85,6 +86,70 @@ def test_a_figure_at_another():
     assert metric(y_true, y_pred) == 0.5
     with pytest.raises(ValueError, match="recall: expected a number >= 0 and <= 1, got 2"):
         metrics.PrecisionAtRecall(2)
+
+
+def test_one_threshold_is_a_number_and_several_are_an_array():
+    y_true, y_pred = [1, 0, 1], [[0.9], [0.2], [0.4]]
+    assert metrics.Recall(thresholds=[0.5])(y_true, y_pred) == 0.5
+    assert isinstance(metrics.TruePositives(thresholds=[0.5])(y_true, y_pred), float)
+    several = np.linspace(0.1, 0.9, 9)
+    found = metrics.Recall(thresholds=several)(y_true, y_pred)
+    np.testing.assert_array_equal(found, metrics.Recall(thresholds=list(several))(y_true, y_pred))
+    assert found.shape == (9,)
+
+
+def test_means_of_values():
+    assert metrics.Mean()([1.0, 3.0]) == 2.0
+    assert metrics.Sum()([1.0, 3.0], sample_weight=[2.0, 1.0]) == 5.0
+
+
+class Total(metrics.Metric):
+    """A metric as it is written for Keras."""
+
+    def __init__(self, name="total", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.sum = self.add_weight(name="sum", initializer="zeros")
+        self.largest = self.add_variable(shape=(2,), initializer="ones", name="largest")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.sum.assign_add(np.sum(y_pred))
+        self.sum.assign_sub(np.sum(y_true))
+        self.largest.assign(np.maximum(self.largest, [y_pred.max(), y_true.max()]))
+
+    def result(self):
+        return self.sum
+
+
+class Restarted(Total):
+    """Which says itself how it starts anew."""
+
+    def reset_state(self):
+        self.sum.assign(0.0)
+        self.largest.assign([1, 1])
+
+
+@pytest.mark.parametrize("kind", [Total, Restarted])
+def test_a_metric_that_is_written_for_keras(kind):
+    metric = kind(dtype="float32")
+    assert [(v.path, v.dtype) for v in metric.variables] == [
+        ("total/sum", "float32"),
+        ("total/largest", "float32"),
+    ]
+    metric(np.ones(2), np.array([3.0, 1.0]))
+    assert float(metric.result()) == 2.0
+    np.testing.assert_array_equal(metric.largest, [3, 1])
+    metric.reset_state()
+    assert float(metric.result()) == 0.0
+
+    model = cgru.Sequential([cgru.Input((1,)), cgru.layers.Dense(1, kernel_initializer="ones")])
+    model.compile(cgru.optimizers.SGD(0.0), "mse", metrics=[metric])
+    x = np.arange(4.0)[:, np.newaxis]
+    history = model.fit(x, 0 * x, batch_size=2, epochs=2, shuffle=False).history
+    assert history["total"] == [6.0, 6.0]
+    state = model.tracker.get_state()
+    model.reset_metrics()
+    model.tracker.set_state(state | {"count": np.array(1)})
+    assert model.get_metrics_result()["total"] == 6.0
 
 
 def test_a_row_of_zeros_chooses_no_class():

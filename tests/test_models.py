@@ -104,6 +104,43 @@ def test_losses_and_metrics_by_output(rng):
     assert model.evaluate(data, y)[0] < before
 
 
+def test_results_of_several_outputs_are_in_the_order_of_keras(rng):
+    def results(loss, **options):
+        x = cgru.Input((3,))
+        model = cgru.Model(x, [layers.Dense(1, name="b")(x), layers.Dense(1, name="a")(x)])
+        model.compile("sgd", loss, **options)
+        data, y = rng.standard_normal((8, 3)), [rng.standard_normal((8, 1))] * 2
+        found = model.evaluate(data, y, return_dict=True)
+        assert list(found) == model.metrics_names
+        values = [*found.values()] if len(found) > 1 else found["loss"]
+        assert model.evaluate(data, y) == model.test_on_batch(data, y) == values
+        assert model.train_on_batch(data, y) == pytest.approx(values)
+        return list(found)
+
+    metrics = {"a": ["mae"], "b": ["mae", "acc"]}
+    parts = ["loss", "b_loss", "a_loss"]
+    sorted_names = ["a_acc", "a_mae", "a_weighted_mae", "b_acc", "b_mae"]
+    weighted = {"a": ["mae", "acc"]}
+    assert results("mse", metrics=metrics, weighted_metrics=weighted) == parts + sorted_names
+    assert results(["mse", None]) == ["loss"]
+    assert results([None, "mse"], metrics={"b": ["mae"]}) == ["loss", "b_mae"]
+
+
+def test_an_array_of_weights_is_for_all_outputs(rng):
+    x = cgru.Input((3,))
+    model = cgru.Model(x, [layers.Dense(1, name="a")(x), layers.Dense(2, name="b")(x)])
+    model.compile("sgd", "mse", weighted_metrics=[["mae"], ["mae"]])
+    data, weights = rng.standard_normal((8, 3)), np.arange(8.0)
+    y = [rng.standard_normal((8, 1)), rng.standard_normal((8, 2))]
+    expected = model.evaluate(data, y, sample_weight=[weights, weights])
+    assert model.evaluate(data, y, sample_weight=weights) == expected
+    assert model.evaluate(data, y, sample_weight=weights[:, np.newaxis]) == expected
+    loss = model.compute_loss(y=y, y_pred=model.predict(data), sample_weight=weights)
+    assert loss == pytest.approx(expected[0], rel=1e-5)
+    with pytest.raises(ValueError, match=r"y: expected a list .* \['a', 'b'\], got list of 1"):
+        model.fit(data, y[:1])
+
+
 def test_an_output_without_a_loss_is_not_trained(rng):
     x = cgru.Input((3,))
     trained, left = layers.Dense(1, name="trained"), layers.Dense(1, name="left")

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-Logs = dict[str, float]
+import numpy as np
+
+Logs = dict[str, Any]  # numbers, or arrays of metrics that have several values
 F = TypeVar("F", bound=Callable[..., None])
 
 
@@ -32,6 +34,11 @@ def message(text: str) -> None:
     (print if tqdm is None else tqdm.tqdm.write)(text)
 
 
+def shown(value: Any) -> str:
+    """A figure as it is printed; of several values their mean, as in Keras."""
+    return f"{np.mean(value):.4g}"
+
+
 nothing = heard_if(lambda callback: False)
 
 
@@ -44,7 +51,8 @@ class Callback:
     Attributes
     ----------
     model : Model
-        Set ``self.model.stop_training = True`` to end training after the epoch.
+        Set ``self.model.stop_training = True`` to end training, after the batch or epoch in
+        which it is set.
     params : dict
         ``epochs``, ``initial_epoch``, ``steps`` (per epoch, None where unknown) and ``verbose``.
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from cgru import _checks
 from cgru.callbacks.base import Logs, heard_if, message
-from cgru.callbacks.monitors import MonitorCallback
+from cgru.callbacks.monitors import MonitorCallback, optional
 from cgru.saving import progress
 from cgru.saving.contents import collect
 from cgru.saving.file import remove_unfinished, write
@@ -70,7 +70,8 @@ class ModelCheckpoint(MonitorCallback):
         save_freq: Any = "epoch",
         initial_value_threshold: float | None = None,
     ) -> None:
-        super().__init__(monitor, mode, initial_value_threshold)
+        best = optional("initial_value_threshold", initial_value_threshold)
+        super().__init__(monitor, mode, best)
         if not isinstance(filepath, (str, os.PathLike)):
             raise TypeError(f"filepath: expected a path, got {filepath!r}")
         self.filepath = os.fspath(filepath)

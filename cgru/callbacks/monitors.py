@@ -44,7 +44,7 @@ class MonitorCallback(Callback):
             mode = "auto"
         self.monitor = monitor
         self.mode = mode
-        self.best = _optional("baseline", baseline)
+        self.best = optional("baseline", baseline)
         self.min_delta = abs(_checks.real("min_delta", min_delta))
         self._sign = {"auto": 0, "min": -1, "max": 1}[mode]  # 0 until it is known
 
@@ -67,9 +67,9 @@ class MonitorCallback(Callback):
         name = self.monitor.removeprefix("val_")
         if name == "loss":
             return -1
-        for metric in self.model.metrics:
-            if metric.name == name and getattr(metric, "_direction", None) is not None:
-                return 1 if metric._direction == "up" else -1
+        metric = getattr(self.model.objective, "named_metrics", {}).get(name)
+        if metric is not None and metric.direction is not None:
+            return 1 if metric.direction == "up" else -1
         raise ValueError(
             f"mode: {type(self).__name__} does not know whether less or more of {self.monitor!r} "
             "is better; pass mode='min' or mode='max'"
@@ -84,7 +84,8 @@ class MonitorCallback(Callback):
         )
 
 
-def _optional(argument: str, value: Any) -> float | None:
+def optional(argument: str, value: Any) -> float | None:
+    """`value` as a finite float, or None."""
     return None if value is None else _checks.real(argument, value)
 
 
@@ -140,7 +141,7 @@ class EarlyStopping(MonitorCallback):
         super().__init__(monitor, mode, min_delta=min_delta)
         self.patience = _checks.integer("patience", patience, 0)
         self.verbose = verbose
-        self.baseline = _optional("baseline", baseline)
+        self.baseline = optional("baseline", baseline)
         self.restore_best_weights = bool(restore_best_weights)
         self.start_from_epoch = _checks.integer("start_from_epoch", start_from_epoch, 0)
         self._reset()
@@ -237,6 +238,8 @@ class ReduceLROnPlateau(MonitorCallback):
         self.cooldown_counter = self.wait = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        optimizer = self.model.optimizer
+        optimizer.learning_rate = optimizer.learning_rate  # or it says that it follows a schedule
         self.best = None
         self.cooldown_counter = self.wait = 0
 

@@ -144,7 +144,7 @@ class Loss(Configurable):
         targets = self.prepare(y_true, predictions.shape, dtype, "y_true")
         if sample_weight is not None:
             sample_weight = _checks.floats("sample_weight", sample_weight, dtype)
-            check_sample_weight(sample_weight, predictions.shape)
+            sample_weight = check_sample_weight(sample_weight, predictions.shape)
         if self.reduction in ("none", None):
             values = self.values(targets, predictions)
             return values if sample_weight is None else values * _spread(sample_weight, values)
@@ -153,14 +153,38 @@ class Loss(Configurable):
 
 def check_sample_weight(
     weight: np.ndarray, output_shape: tuple[int, ...], argument: str = "sample_weight"
-) -> None:
-    """Raise a ValueError unless there is a weight per sample, or per sample and time step."""
+) -> np.ndarray:
+    """The weights, without a last axis of size 1 that is too much.
+
+    Raises
+    ------
+    ValueError
+        Unless there is a weight per sample, or per sample and time step.
+    """
     allowed = {output_shape[: axis + 1] for axis in range(max(1, len(output_shape) - 1))}
+    if weight.shape not in allowed and weight.shape[:-1] in allowed and weight.shape[-1] == 1:
+        weight = weight[..., 0]
     if weight.shape not in allowed:
         expected = " or ".join(map(str, sorted(allowed, key=len)))
         raise ValueError(f"{argument}: expected shape {expected}, got {weight.shape}")
     if weight.min() < 0:
         raise ValueError(f"{argument}: expected weights >= 0, got {weight.min()}")
+    return weight
+
+
+def by_shapes(
+    y_shape: tuple[int, ...],
+    output_shape: tuple[int, ...],
+    binary: Any,
+    sparse: Any,
+    categorical: Any,
+) -> Any:
+    """Which of three fits targets and predictions of these shapes, as in Keras."""
+    if output_shape[-1] == 1:
+        return binary
+    if len(y_shape) < len(output_shape) or y_shape[-1] == 1:
+        return sparse
+    return categorical
 
 
 def _spread(weight: np.ndarray | None, values: np.ndarray) -> Any:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, activations
-from cgru.losses.base import EPSILON, Loss
-from cgru.losses.regression import _Mean
+from cgru.losses.base import EPSILON, Loss, by_shapes
+from cgru.losses.regression import MeanLoss
 
 
 class _Crossentropy(Loss):
@@ -116,7 +116,7 @@ class CategoricalCrossentropy(_Crossentropy):
             smoothing = y_pred.dtype.type(self.label_smoothing)
             t = t * (1 - smoothing) + smoothing / y_pred.shape[-1]
         if self.from_logits:
-            log_p = _log_softmax(y_pred)
+            log_p = activations.log_softmax(y_pred)
             return -(t * log_p).sum(axis=-1), np.exp(log_p) * t.sum(axis=-1, keepdims=True) - t
         total = y_pred.sum(axis=-1, keepdims=True)
         p, inside = _clip(y_pred / total)
@@ -216,7 +216,7 @@ class SparseCategoricalCrossentropy(Loss):
     def _forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         label = y_true[..., np.newaxis]
         if self.from_logits:
-            log_p = _log_softmax(y_pred)
+            log_p = activations.log_softmax(y_pred)
             grad = np.exp(log_p)
             here = np.take_along_axis(grad, label, axis=-1)
             np.put_along_axis(grad, label, here - 1, axis=-1)
@@ -228,6 +228,25 @@ class SparseCategoricalCrossentropy(Loss):
         here = np.take_along_axis(grad, label, axis=-1)
         np.put_along_axis(grad, label, here + dp / total, axis=-1)
         return -np.log(p)[..., 0], grad
+
+
+class FittingCrossentropy(Loss):
+    """What ``"crossentropy"`` stands for: the cross-entropy that fits the shapes, as in Keras."""
+
+    def fitting(self, y_true: np.ndarray, output_shape: tuple[int, ...]) -> Loss:
+        """The one for these targets, prepared or not."""
+        kinds = BinaryCrossentropy, SparseCategoricalCrossentropy, CategoricalCrossentropy
+        kind: type[Loss] = by_shapes(y_true.shape, output_shape, *kinds)
+        return kind()
+
+    def prepare(
+        self, y: Any, output_shape: tuple[int, ...], dtype: np.dtype, argument: str = "y"
+    ) -> np.ndarray:
+        targets = _checks.numbers(argument, y)
+        return self.fitting(targets, output_shape).prepare(targets, output_shape, dtype, argument)
+
+    def forward(self, y_true: np.ndarray, y_pred: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.fitting(y_true, y_pred.shape).forward(y_true, y_pred)
 
 
 class BinaryFocalCrossentropy(_Crossentropy):
@@ -410,7 +429,7 @@ class KLDivergence(Loss):
         return (t * np.log(t / p)).sum(axis=-1), np.where(p == y_pred, -t / p, 0).astype(p.dtype)
 
 
-class _Margin(_Mean):
+class _Margin(MeanLoss):
     """Targets of -1 and 1; 0 stands for -1 where they are 0 and 1, as in Keras."""
 
     def signs(self, y_true: np.ndarray) -> np.ndarray:
@@ -571,11 +590,6 @@ class Dice(Tversky):
 def _step(rest: np.ndarray) -> np.ndarray:
     """The derivative of ``max(rest, 0)``, a half at the kink, as in Keras on JAX."""
     return np.where(rest == 0, 0.5, rest > 0).astype(rest.dtype)
-
-
-def _log_softmax(x: np.ndarray) -> np.ndarray:
-    shifted = x - x.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def _clip(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ def as_function(cls: Any, name: str, values: Callable[..., Any]) -> Callable[...
         ``values(y_true, y_pred, **options)``, one for each sample (and time step).
     """
     found = inspect.signature(cls).parameters.values()
-    options = [option for option in found if option.name not in ("name", "reduction")]
+    options = [option for option in found if option.name not in ("name", "reduction", "dtype")]
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     given = [inspect.Parameter("y_true", kind), inspect.Parameter("y_pred", kind)]
     signature = inspect.Signature([*given, *(option.replace(kind=kind) for option in options)])

@@ -10,7 +10,7 @@ from cgru import _checks, _kernels, activations
 from cgru.losses.base import EPSILON, Loss
 
 
-class _Mean(Loss):
+class MeanLoss(Loss):
     """The mean over the last axis of something of each place."""
 
     def __init__(
@@ -27,7 +27,7 @@ class _Mean(Loss):
         raise NotImplementedError(f"{type(self).__name__}.places")
 
 
-class MeanSquaredError(_Mean):
+class MeanSquaredError(MeanLoss):
     """The mean of squared differences.
 
     Parameters
@@ -46,7 +46,7 @@ class MeanSquaredError(_Mean):
         return _kernels.squared_error(y_true, y_pred)
 
 
-class MeanAbsoluteError(_Mean):
+class MeanAbsoluteError(MeanLoss):
     """The mean of absolute differences.
 
     Parameters
@@ -66,7 +66,7 @@ class MeanAbsoluteError(_Mean):
         return np.abs(d), np.sign(d)
 
 
-class MeanAbsolutePercentageError(_Mean):
+class MeanAbsolutePercentageError(MeanLoss):
     """The mean of absolute differences in percent of the targets.
 
     Parameters
@@ -87,7 +87,7 @@ class MeanAbsolutePercentageError(_Mean):
         return np.abs(d) * scale, np.sign(d) * scale
 
 
-class MeanSquaredLogarithmicError(_Mean):
+class MeanSquaredLogarithmicError(MeanLoss):
     """The mean of squared differences of ``log(1 + y)``; what is negative counts as 0.
 
     Parameters
@@ -108,7 +108,7 @@ class MeanSquaredLogarithmicError(_Mean):
         return np.square(d), np.where(y_pred >= least, 2 * d / (1 + y_pred), 0).astype(d.dtype)
 
 
-class LogCosh(_Mean):
+class LogCosh(MeanLoss):
     """The mean of ``log(cosh(difference))``: like half the square near 0, like the size far off.
 
     Parameters
@@ -129,7 +129,7 @@ class LogCosh(_Mean):
         return values, activations.tanh(d)
 
 
-class Poisson(_Mean):
+class Poisson(MeanLoss):
     """The mean of ``y_pred - y_true * log(y_pred)``.
 
     Parameters
@@ -149,7 +149,7 @@ class Poisson(_Mean):
         return y_pred - y_true * np.log(shifted), 1 - y_true / shifted
 
 
-class Huber(_Mean):
+class Huber(MeanLoss):
     """The mean of half the squares of small differences, and of the sizes of large ones.
 
     Parameters
@@ -221,7 +221,7 @@ class CosineSimilarity(Loss):
         return -cosine[..., 0], (p * cosine - t) / norms[1]
 
 
-class Quantile(_Mean):
+class Quantile(MeanLoss):
     """The pinball loss: its least value is at the quantiles (Koenker and Bassett 1978).
 
     Parameters

@@ -171,7 +171,6 @@ _NAMES = _checks.names_of(
     ConcordanceCorrelation,
     PearsonCorrelation,
     AUC,
-    Accuracy,
     BinaryAccuracy,
     BinaryCrossentropy,
     CategoricalAccuracy,
@@ -185,7 +184,6 @@ _NAMES = _checks.names_of(
     Hinge,
     KLDivergence,
     LogCoshError,
-    Mean,
     MeanAbsoluteError,
     MeanAbsolutePercentageError,
     MeanSquaredError,
@@ -199,29 +197,32 @@ _NAMES = _checks.names_of(
     SparseCategoricalCrossentropy,
     SparseTopKCategoricalAccuracy,
     SquaredHinge,
-    Sum,
     TopKCategoricalAccuracy,
     TrueNegatives,
     TruePositives,
-    accuracy=lambda: FittingAccuracy("accuracy"),
-    acc=lambda: FittingAccuracy("acc"),
-    mae=lambda: MeanAbsoluteError("mae"),
-    MAE=lambda: MeanAbsoluteError("mae"),
-    mse=lambda: MeanSquaredError("mse"),
-    MSE=lambda: MeanSquaredError("mse"),
-    rmse=lambda: RootMeanSquaredError("rmse"),
-    mape=lambda: MeanAbsolutePercentageError("mape"),
-    MAPE=lambda: MeanAbsolutePercentageError("mape"),
-    msle=lambda: MeanSquaredLogarithmicError("msle"),
-    MSLE=lambda: MeanSquaredLogarithmicError("msle"),
-    auc=AUC,
-    kld=lambda: KLDivergence("kld"),
-    bce=lambda: BinaryCrossentropy("bce"),
+    accuracy=FittingAccuracy,
+    Accuracy=FittingAccuracy,
+    acc=FittingAccuracy,
+    ACC=FittingAccuracy,
+    mae=MeanAbsoluteError,
+    MAE=MeanAbsoluteError,
+    mse=MeanSquaredError,
+    MSE=MeanSquaredError,
+    rmse=RootMeanSquaredError,
+    mape=MeanAbsolutePercentageError,
+    MAPE=MeanAbsolutePercentageError,
+    msle=MeanSquaredLogarithmicError,
+    MSLE=MeanSquaredLogarithmicError,
+    kld=KLDivergence,
+    bce=BinaryCrossentropy,
+    BCE=BinaryCrossentropy,
 )
 
 
 def get(identifier: Any) -> Metric:
     """The metric that a name, class, object, function or loss stands for.
+
+    One that is asked for by name has that name.
 
     Examples
     --------
@@ -234,4 +235,7 @@ def get(identifier: Any) -> Metric:
         return MeanMetricWrapper(identifier.values, identifier.name)
     if callable(identifier) and not isinstance(identifier, (type, Metric)):
         return MeanMetricWrapper(identifier)
-    return _checks.resolve("metrics", identifier, Metric, _NAMES)
+    metric = _checks.resolve("metrics", identifier, Metric, _NAMES)
+    if isinstance(identifier, str):
+        metric.name = identifier
+    return metric

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cgru import _checks
+from cgru.losses.base import by_shapes
 from cgru.metrics.base import Metric, aligned
 
 
@@ -22,7 +23,7 @@ class Accuracy(Metric):
     0.6667
     """
 
-    _direction = "up"
+    direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return aligned(y_true, y_pred) == y_pred
@@ -45,7 +46,7 @@ class BinaryAccuracy(Metric):
     0.5
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, name: str | None = None, *, threshold: float = 0.5) -> None:
         super().__init__(name)
@@ -66,7 +67,7 @@ class CategoricalAccuracy(Metric):
     0.5
     """
 
-    _direction = "up"
+    direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return aligned(y_true, y_pred).argmax(axis=-1) == y_pred.argmax(axis=-1)
@@ -83,7 +84,7 @@ class SparseCategoricalAccuracy(Metric):
     0.5
     """
 
-    _direction = "up"
+    direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         if y_true.shape == (*y_pred.shape[:-1], 1):
@@ -99,15 +100,11 @@ class SparseCategoricalAccuracy(Metric):
 class FittingAccuracy(Metric):
     """What ``"accuracy"`` stands for: the accuracy that fits the shapes, as in Keras."""
 
-    _direction = "up"
+    direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
-        if y_pred.shape[-1] == 1:
-            kind: type[Metric] = BinaryAccuracy
-        elif y_true.ndim < y_pred.ndim or y_true.shape[-1] == 1:
-            kind = SparseCategoricalAccuracy
-        else:
-            kind = CategoricalAccuracy
+        kinds = BinaryAccuracy, SparseCategoricalAccuracy, CategoricalAccuracy
+        kind: type[Metric] = by_shapes(y_true.shape, y_pred.shape, *kinds)
         return kind(self.name).values(y_true, y_pred)
 
 
@@ -127,7 +124,7 @@ class TopKCategoricalAccuracy(Metric):
     1.0
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = "top_k_categorical_accuracy") -> None:
         super().__init__(name)
@@ -153,7 +150,7 @@ class SparseTopKCategoricalAccuracy(Metric):
     1.0
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, k: int = 5, name: str | None = "sparse_top_k_categorical_accuracy") -> None:
         super().__init__(name)

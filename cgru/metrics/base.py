@@ -7,12 +7,29 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _checks
+from cgru import _checks, config, initializers
 from cgru._configs import Configurable
+from cgru.variables import Variable
 
 
 class Metric(Configurable):
     """Base class: the mean of ``values(y_true, y_pred)`` over all batches since `reset_state`.
+
+    A metric that is no mean has methods `update_state` and `result` of its own, and keeps what
+    they count in variables.
+
+    Parameters
+    ----------
+    name : str, optional
+    dtype : str, optional
+        Of its variables; float64 by default.
+
+    Attributes
+    ----------
+    direction : {"up", "down", None}
+        Whether more or less is better, where that is known: for callbacks that watch it.
+    variables : list of Variable
+        What `add_variable` has made.
 
     Examples
     --------
@@ -20,14 +37,71 @@ class Metric(Configurable):
     >>> metric.update_state([[1.0], [2.0]], [[1.0], [4.0]])
     >>> metric.result()
     1.0
+
+    A metric of your own:
+
+    >>> class Largest(cgru.metrics.Metric):
+    ...     direction = "down"
+    ...
+    ...     def __init__(self, name="largest", **kwargs):
+    ...         super().__init__(name=name, **kwargs)
+    ...         self.error = self.add_weight(name="error")
+    ...
+    ...     def update_state(self, y_true, y_pred, sample_weight=None):
+    ...         self.error.assign(max(self.error, abs(y_pred - y_true).max()))
+    ...
+    ...     def result(self):
+    ...         return self.error
+    >>> model = cgru.Sequential([cgru.Input((2,)), cgru.layers.Dense(1)])
+    >>> model.compile("sgd", "mse", metrics=[Largest()])
+    >>> list(model.evaluate(np.ones((4, 2)), np.ones(4), return_dict=True))
+    ['loss', 'largest']
     """
 
-    # Whether "up" or "down" is better, where that is known: for callbacks that watch it.
-    _direction: str | None = None
+    direction: str | None = None
+    unconfigured = ("dtype",)
 
-    def __init__(self, name: str | None = None) -> None:
+    def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or _checks.snake_case(type(self).__name__)
-        self.reset_state()
+        self.dtype = config.as_dtype(dtype or "float64").name
+        self.variables: list[Variable] = []
+        Metric.reset_state(self)  # a subclass's own may need what it has not made yet
+
+    def add_variable(
+        self,
+        shape: tuple[int, ...],
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        aggregation: str = "sum",
+        name: str | None = None,
+    ) -> Variable:
+        """A new variable, which `reset_state` sets to zeros.
+
+        Parameters
+        ----------
+        shape : tuple of int
+        initializer : str or Initializer
+        dtype : str, optional
+            That of the metric by default.
+        aggregation : str
+            Accepted for Keras's sake.
+        name : str, optional
+        """
+        name = name or "variable"
+        value = initializers.get(initializer)(shape, dtype or self.dtype)
+        variable = Variable(value, name, trainable=False, path=f"{self.name}/{name}")
+        self.variables.append(variable)
+        return variable
+
+    def add_weight(
+        self,
+        shape: tuple[int, ...] = (),
+        initializer: Any = "zeros",
+        dtype: Any = None,
+        name: str | None = None,
+    ) -> Variable:
+        """Another name of `add_variable`, for a single number by default."""
+        return self.add_variable(shape, initializer, dtype, name=name)
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         """One value per sample (and time step)."""
@@ -37,6 +111,8 @@ class Metric(Configurable):
         """Forget all batches."""
         self.total = 0.0
         self.count = 0.0
+        for variable in self.variables:
+            variable.assign(np.zeros(variable.shape))
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Take a batch into account."""
@@ -54,9 +130,9 @@ class Metric(Configurable):
         """The mean so far; 0 before the first batch."""
         return self.total / self.count if self.count else 0.0
 
-    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Take a batch into account; the result so far."""
-        self.update_state(y_true, y_pred, sample_weight)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Take a batch into account, as `update_state` does; the result so far."""
+        self.update_state(*args, **kwargs)
         return self.result()
 
 
@@ -94,8 +170,7 @@ class Mean(Metric):
     Examples
     --------
     >>> metric = cgru.metrics.Mean()
-    >>> metric.update_state([1.0, 3.0])
-    >>> metric.result()
+    >>> metric([1.0, 3.0])
     2.0
     """
 
@@ -112,8 +187,7 @@ class Sum(Mean):
     Examples
     --------
     >>> metric = cgru.metrics.Sum()
-    >>> metric.update_state([1.0, 3.0])
-    >>> metric.result()
+    >>> metric([1.0, 3.0])
     4.0
     """
 

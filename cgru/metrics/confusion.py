@@ -10,7 +10,7 @@ from cgru import _checks, _room
 from cgru.metrics.base import Metric, aligned, fitting
 
 
-class _Confusion(Metric):
+class Confusion(Metric):
     """Counts, for each threshold, of predictions above it and not, of both classes.
 
     Attributes
@@ -34,6 +34,7 @@ class _Confusion(Metric):
             raise ValueError(f"thresholds: expected numbers from 0 to 1, got {thresholds}")
         self.thresholds = thresholds
         super().__init__(name)
+        self.reset_state()
 
     def reset_state(self) -> None:
         self.counts = np.zeros((4, len(self._limits)))
@@ -67,14 +68,14 @@ class _Confusion(Metric):
 
     def single(self, values: np.ndarray) -> Any:
         """A number for a single threshold."""
-        return values if isinstance(self.thresholds, (list, tuple)) else float(values[0])
+        return values if len(values) > 1 else float(values[0])
 
 
 def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.zeros_like(whole), where=whole > 0)
 
 
-class TruePositives(_Confusion):
+class TruePositives(Confusion):
     """How many of the first class are predicted as such.
 
     Parameters
@@ -91,7 +92,7 @@ class TruePositives(_Confusion):
     1.0
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -100,7 +101,7 @@ class TruePositives(_Confusion):
         return self.single(self.counts[0])
 
 
-class FalsePositives(_Confusion):
+class FalsePositives(Confusion):
     """How many are predicted as of the first class and are not.
 
     Parameters
@@ -117,7 +118,7 @@ class FalsePositives(_Confusion):
     1.0
     """
 
-    _direction = "down"
+    direction = "down"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -126,7 +127,7 @@ class FalsePositives(_Confusion):
         return self.single(self.counts[1])
 
 
-class TrueNegatives(_Confusion):
+class TrueNegatives(Confusion):
     """How many of the other class are predicted as such.
 
     Parameters
@@ -143,7 +144,7 @@ class TrueNegatives(_Confusion):
     1.0
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -152,7 +153,7 @@ class TrueNegatives(_Confusion):
         return self.single(self.counts[2])
 
 
-class FalseNegatives(_Confusion):
+class FalseNegatives(Confusion):
     """How many of the first class are predicted as of the other.
 
     Parameters
@@ -169,7 +170,7 @@ class FalseNegatives(_Confusion):
     1.0
     """
 
-    _direction = "down"
+    direction = "down"
 
     def __init__(self, thresholds: Any = None, name: str | None = None) -> None:
         super().__init__(thresholds, name)
@@ -178,7 +179,7 @@ class FalseNegatives(_Confusion):
         return self.single(self.counts[3])
 
 
-class Precision(_Confusion):
+class Precision(Confusion):
     """The share of what is predicted as of the first class that is.
 
     Parameters
@@ -200,7 +201,7 @@ class Precision(_Confusion):
     0.5
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,
@@ -215,7 +216,7 @@ class Precision(_Confusion):
         return self.ratio(self.counts[0], self.counts[0] + self.counts[1])
 
 
-class Recall(_Confusion):
+class Recall(Confusion):
     """The share of the first class that is predicted as such.
 
     Parameters
@@ -237,7 +238,7 @@ class Recall(_Confusion):
     0.5
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,
@@ -252,7 +253,7 @@ class Recall(_Confusion):
         return self.ratio(self.counts[0], self.counts[0] + self.counts[3])
 
 
-class AUC(_Confusion):
+class AUC(Confusion):
     """The area under the ROC or the precision-recall curve, by interpolation of thresholds.
 
     Parameters
@@ -279,7 +280,7 @@ class AUC(_Confusion):
     0.75
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,
@@ -369,7 +370,7 @@ class FBetaScore(Metric):
     array([0.5556, 1.    ])
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,
@@ -386,6 +387,7 @@ class FBetaScore(Metric):
         self.beta = _checks.real("beta", beta, 0, open_minimum=True)
         self.threshold = None if threshold is None else _checks.real("threshold", threshold, 0, 1)
         super().__init__(name)
+        self.reset_state()
 
     def reset_state(self) -> None:
         self.counts = np.zeros((3, 1))  # found, extra, missed; of each class

@@ -29,7 +29,7 @@ class PearsonCorrelation(Metric):
     1.0
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, name: str | None = "pearson_correlation", *, axis: int = -1) -> None:
         if axis != -1:

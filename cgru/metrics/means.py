@@ -15,10 +15,7 @@ class _OfLoss(Metric):
     """The mean of the values of a loss."""
 
     loss: losses.Loss
-    _direction = "down"
-
-    def __init__(self, name: str | None = None) -> None:
-        super().__init__(name)
+    direction = "down"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return self.loss.values(aligned(y_true, y_pred).astype(y_pred.dtype), y_pred)
@@ -194,7 +191,7 @@ class CosineSimilarity(_OfLoss):
     """
 
     loss = losses.CosineSimilarity()
-    _direction = "up"
+    direction = "up"
 
     def values(self, y_true: np.ndarray, y_pred: np.ndarray) -> np.ndarray:
         return -super().values(y_true, y_pred)
@@ -303,7 +300,7 @@ class R2Score(Metric):
     1.0
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,
@@ -319,6 +316,7 @@ class R2Score(Metric):
         self.class_aggregation = class_aggregation
         self.num_regressors = _checks.integer("num_regressors", num_regressors, 0)
         super().__init__(name)
+        self.reset_state()
 
     def reset_state(self) -> None:
         self.samples = 0

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from cgru import _checks, _room
-from cgru.metrics.confusion import _Confusion
+from cgru.metrics.confusion import Confusion
 
 
-class _BestAt(_Confusion):
+class _BestAt(Confusion):
     """The largest value of one figure among the thresholds where another is large enough."""
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(self, num_thresholds: int, class_id: int | None, name: str | None) -> None:
         self.num_thresholds = _checks.integer("num_thresholds", num_thresholds, 1)

@@ -41,7 +41,7 @@ class IoU(Metric):
     0.3333
     """
 
-    _direction = "up"
+    direction = "up"
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class IoU(Metric):
         self.sparse_y_true, self.sparse_y_pred = bool(sparse_y_true), bool(sparse_y_pred)
         self.axis = axis
         super().__init__(name)
+        self.reset_state()
 
     def reset_state(self) -> None:
         self.counts = np.zeros((self.num_classes, self.num_classes))  # of each label and prediction
