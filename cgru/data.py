@@ -14,6 +14,8 @@ from cgru import _random
 # Shuffled sequences are put into batches with others of like length among so many batches' worth.
 POOL = 64
 
+_END = object()  # of an iterable; None may be an item, a wrong one
+
 
 class Sequences:
     """Sequences of different lengths, one after the other in memory.
@@ -202,8 +204,8 @@ class IterableBatches:
             fresh = self._iterator is None
             if self._iterator is None:
                 self._iterator = iter(self.source)
-            item = next(self._iterator, None)
-            if item is None:
+            item = next(self._iterator, _END)
+            if item is _END:
                 self._iterator = None
                 if fresh:
                     raise ValueError(

@@ -180,11 +180,9 @@ class FakeModel:
         self.optimizer = SimpleNamespace(learning_rate=1.0)
         self.stop_training = False
         self.weights = [-1]
-        self.metrics = [
-            SimpleNamespace(name="score", _direction="up"),
-            SimpleNamespace(name="error", _direction="down"),
-            SimpleNamespace(name="neither"),
-        ]
+        directions = {"score": "up", "error": "down", "neither": None}
+        named = {name: SimpleNamespace(direction=found) for name, found in directions.items()}
+        self.objective = SimpleNamespace(named_metrics=named)
 
     def get_weights(self):
         return list(self.weights)
@@ -269,6 +267,9 @@ def test_auto_mode_knows_the_loss_and_metrics_that_say_what_is_better():
     for monitor in ("neither", "unknown", "out_loss"):
         with pytest.raises(ValueError, match=f"whether less or more of '{monitor}'"):
             better(monitor, 2.0)
+    model = make(metrics=[cgru.metrics.Recall(), cgru.metrics.Recall(0.3)])
+    stop = callbacks.EarlyStopping("recall_1", patience=1)
+    assert len(model.fit(*data(), epochs=9, callbacks=[stop]).epoch) < 9
 
 
 def test_an_unknown_mode_is_auto():
@@ -292,6 +293,10 @@ def test_an_unknown_mode_is_auto():
         (
             lambda: callbacks.ModelCheckpoint("a", save_freq=0),
             "save_freq: expected an integer >= 1",
+        ),
+        (
+            lambda: callbacks.ModelCheckpoint("a", initial_value_threshold="a"),
+            "initial_value_threshold: expected a number",
         ),
         (lambda: callbacks.BackupAndRestore(""), "backup_dir: expected the path of a folder"),
         (lambda: callbacks.BackupAndRestore("a", save_freq=0), "save_freq: expected"),
@@ -331,6 +336,14 @@ def test_reducing_the_learning_rate_of_a_model():
     history = model.fit(x, y, epochs=6, validation_data=(x, y), callbacks=[reduce])
     expected = [1e-30, 1e-30, 1e-30, 5e-31, 5e-31, 2.5e-31]
     assert history.history["learning_rate"] == expected
+
+
+def test_a_schedule_is_not_reduced():
+    rate = cgru.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
+    model = make(optimizer=cgru.optimizers.SGD(rate))
+    with pytest.raises(TypeError, match="learning_rate: this sgd follows a schedule"):
+        model.fit(*data(), callbacks=[callbacks.ReduceLROnPlateau("loss", patience=10)])
+    assert model.optimizer.iterations == 0
 
 
 @pytest.mark.parametrize(
@@ -476,6 +489,15 @@ def test_tensorboard_of_evaluations(tmp_path):
     loss, _ = model.evaluate(*data(), callbacks=[callbacks.TensorBoard(tmp_path / "own")])
     found = scalars(tmp_path / "own" / "validation")
     assert found["evaluation_loss_vs_iterations", 6] == pytest.approx(loss)
+
+
+def test_tensorboard_of_metrics_of_several_values(tmp_path):
+    pytest.importorskip("tensorboardX")
+    model = make(metrics=[cgru.metrics.Recall([0.2, 0.5])])
+    run(model, 1, callbacks.TensorBoard(tmp_path))
+    found = scalars(tmp_path / "train")
+    assert {("epoch_recall_0", 0), ("epoch_recall_1", 0)} < found.keys()
+    assert ("epoch_recall", 0) not in found
 
 
 def test_what_tensorboard_does_not_write(tmp_path, monkeypatch):
@@ -624,6 +646,25 @@ def test_what_other_callbacks_change_is_part_of_a_backup(tmp_path):
     run(model, 4, halve(), backup=callbacks.BackupAndRestore(tmp_path))
     assert model.optimizer.learning_rate == 0.01 / 16
     assert_same(model, straight)
+
+
+@pytest.mark.parametrize("save_freq", ["epoch", 1])
+def test_a_backup_of_metrics_of_several_values(tmp_path, save_freq):
+    class Single(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["single"] = np.float32(0.1)
+
+    metrics = [cgru.metrics.Recall([0.2, 0.5])]
+    expected = run(make(metrics), 3, Single()).history
+    interrupted = make(metrics)
+    backup = callbacks.BackupAndRestore(tmp_path, save_freq)
+    with pytest.raises(InterruptionError):
+        run(interrupted, 3, Single(), Interrupt("on_epoch_begin", 2), backup=backup)
+    found = run(interrupted, 3, Single(), backup=backup).history
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        assert [type(value) is np.ndarray for value in found[name]] == [name.endswith("recall")] * 3
+        np.testing.assert_array_equal(found[name], values)
 
 
 @pytest.mark.parametrize("double", [False, True])

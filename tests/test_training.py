@@ -257,6 +257,27 @@ def test_a_sample_of_weight_two_counts_twice(data):
     np.testing.assert_allclose(results[0][1] * 3, results[1][1] * 4, rtol=1e-10)
 
 
+def test_weights_of_samples_as_a_column(data):
+    x, y = data
+    model = small_model()
+    model.compile("sgd", "mse", weighted_metrics=["mae"])
+    weights = np.arange(50.0)
+    expected = model.evaluate(x, y, sample_weight=weights)
+    assert model.evaluate(x, y, sample_weight=weights[:, np.newaxis]) == expected
+    tagger = cgru.Sequential([cgru.Input((None, 3)), layers.GRU(1, return_sequences=True)])
+    tagger.compile("sgd", "mse")
+    steps = np.arange(350.0).reshape(50, 7)
+    for sequences in ((x, x[..., :1]), ([*x[:, :6], x[0]], [*x[:, :6, :1], x[0, :, :1]])):
+        count = len(sequences[0])
+        one = np.arange(float(count))
+        expected = tagger.evaluate(*sequences, sample_weight=one)
+        assert tagger.evaluate(*sequences, sample_weight=one[:, np.newaxis]) == expected
+    expected = tagger.evaluate(x, x[..., :1], sample_weight=steps)
+    assert tagger.evaluate(x, x[..., :1], sample_weight=steps[..., np.newaxis]) == expected
+    with pytest.raises(ValueError, match=r"sample_weight: expected shape \(50,\), got \(50, 2\)"):
+        model.evaluate(x, y, sample_weight=np.ones((50, 2)))
+
+
 def test_class_weight_is_a_sample_weight_by_class(rng):
     x, labels = rng.standard_normal((30, 4, 3)), rng.integers(0, 3, 30)
     factors = np.array([1.0, 3.0, 0.5])
@@ -411,6 +432,78 @@ def test_progress_on_a_terminal(data, monkeypatch, capsys):
     assert "mae=" in err
 
 
+def test_a_progress_bar_in_a_loop_of_ones_own(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for params in ({}, {"verbose": 2, "epochs": 3}, {"verbose": 1, "epochs": 3, "steps": 2}):
+        loop = callbacks.CallbackList(add_progbar=True, model=small_model(), **params)
+        loop.on_train_begin()
+        loop.on_epoch_begin(0)
+        loop.on_train_batch_end(0, {"loss": 0.5})
+        loop.on_epoch_end(0, {"loss": 0.5})
+        loop.on_train_end()
+    out, err = capsys.readouterr()
+    assert out == "Epoch 1/3 - loss=0.5\n"
+    assert "Epoch 1: " in err
+    assert "Epoch 1/3: " in err
+    assert "1/6" in err
+
+
+def test_metrics_of_several_values(data, monkeypatch, capsys):
+    x = data[0]
+    model = small_model(3, "softmax")
+    model.compile("sgd", "ce", metrics=[cgru.metrics.F1Score(), cgru.metrics.Precision([0.2, 0.5])])
+    classes = np.eye(3)[np.arange(50) % 3]
+    history = model.fit(x, classes, epochs=2, verbose=2).history
+    assert [value.shape for value in history["f1_score"]] == [(3,), (3,)]
+    assert [value.shape for value in history["precision"]] == [(2,), (2,)]
+    lines = capsys.readouterr().out.splitlines()
+    assert f"f1_score={history['f1_score'][1].mean():.4g}" in lines[1]
+    _, score, _ = model.evaluate(x, classes, verbose=2)
+    assert f"f1_score: {score.mean():.4g}" in capsys.readouterr().out
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    model.fit(x, classes, verbose=1)
+    assert "f1_score=" in capsys.readouterr().err
+
+
+def test_metrics_have_the_names_of_keras(data):
+    x, y = data
+
+    def names(**options):
+        model = small_model(1, "sigmoid")
+        model.compile("sgd", "mse", **options)
+        history = model.fit(x, y > 0, validation_split=0.5).history
+        assert model.metrics_names == list(model.evaluate(x, y > 0, return_dict=True))
+        assert list(history) == [*model.metrics_names, *(f"val_{n}" for n in model.metrics_names)]
+        return model.metrics_names[1:]
+
+    asked = [
+        "AUC",
+        "Precision",
+        "MAE",
+        "RootMeanSquaredError",
+        "BCE",
+        "acc",
+        "ACC",
+        "mse",
+        "f1_score",
+    ]
+    assert names(metrics=asked) == asked
+    mae = ["mae", "mae"]
+    numbered = ["mae", "mae_1", "weighted_mae", "weighted_mae_1"]
+    assert names(metrics=mae, weighted_metrics=mae) == numbered
+    assert names(metrics=["mae"], weighted_metrics=["acc"]) == ["mae", "acc"]
+    two = [cgru.metrics.Precision(0.3), cgru.metrics.Precision(0.7)]
+    assert names(metrics=two) == ["precision", "precision_1"]
+    assert names(metrics=[cgru.metrics.AUC(name="loss")]) == ["loss_1"]
+
+
+def test_chosen_epochs_are_validated(data):
+    model = small_model()
+    model.compile("sgd", "mse")
+    history = model.fit(*data, epochs=4, validation_data=data, validation_freq=[1, 3])
+    assert history.epochs_of["val_loss"] == [0, 2]
+
+
 def test_float64_models(rng):
     x = rng.standard_normal((10, 4, 3))
     model = small_model(dtype="float64")
@@ -549,7 +642,7 @@ def test_metrics_of_an_output_without_a_loss():
     assert model.fit(data, targets).history["b_mse"] == [pytest.approx(expected)]
     with pytest.raises(ValueError, match=r"y\['b'\]: expected targets, got None"):
         model.fit(data, {"a": targets[0]})
-    with pytest.raises(ValueError, match="metrics: expected an object of its own for each output"):
+    with pytest.raises(ValueError, match="metrics: expected an object of its own at each place"):
         model.compile("sgd", "mse", metrics=cgru.metrics.MeanAbsoluteError())
 
 

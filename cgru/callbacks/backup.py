@@ -8,7 +8,10 @@ import os
 import warnings
 from typing import Any
 
+import numpy as np
+
 from cgru import _random
+from cgru._configs import serialize
 from cgru.callbacks.base import Callback, Logs, heard_if
 from cgru.callbacks.checkpoint import frequency
 from cgru.saving import progress
@@ -95,7 +98,11 @@ class BackupAndRestore(Callback):
             return
         with refusing(f"backup_dir: what {self.backup_dir} holds of the training is damaged"):
             training, history = found.notes["training"], self.model.history
-            history.epoch, history.history = training["epochs"], training["history"]
+            history.epoch = training["epochs"]
+            history.history = {
+                name: [np.array(value) if isinstance(value, list) else value for value in values]
+                for name, values in training["history"].items()
+            }
             # Backups of version 0.4 do not say which epochs had it.
             all_epochs = {name: history.epoch[: len(v)] for name, v in history.history.items()}
             history.epochs_of = training.get("epochs_of", all_epochs)
@@ -148,7 +155,7 @@ class BackupAndRestore(Callback):
         progress.note(contents, self.model, epoch, batch).update(
             epoch_source=self._epoch_source,
             epochs=self.model.history.epoch,
-            history=self.model.history.history,
+            history=serialize(self.model.history.history),
             epochs_of=self.model.history.epochs_of,
         )
         if batch:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from cgru.callbacks.base import Callback, Logs, heard_if
+from cgru.callbacks.base import Callback, Logs, heard_if, shown
 
 
 class History(Callback):
@@ -18,14 +18,15 @@ class History(Callback):
     ----------
     epoch : list of int
     history : dict of list of float
-        By name, such as ``"loss"`` and ``"val_loss"``, one entry for each epoch that had it.
+        By name, such as ``"loss"`` and ``"val_loss"``, one entry for each epoch that had it; arrays
+        of metrics that have several values.
     epochs_of : dict of list of int
         By name, the epochs that had it: not all, where validation comes now and then.
     """
 
     def __init__(self) -> None:
         self.epoch: list[int] = []
-        self.history: dict[str, list[float]] = {}
+        self.history: dict[str, list[Any]] = {}
         self.epochs_of: dict[str, list[int]] = {}
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -47,15 +48,15 @@ class ProgbarLogger(Callback):
         self._lines = False
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        verbose = self.params["verbose"]
+        verbose = self.params.get("verbose", "auto")
         watched = sys.stderr.isatty() or "ipykernel" in sys.modules
         self._lines = verbose == 2 or (verbose == 1 and not watched)
         if verbose in ("auto", 1) and watched:
             from tqdm.auto import tqdm  # not needed, so not imported, where nobody watches
 
-            steps, epochs = self.params["steps"], self.params["epochs"]
-            first = self.params["initial_epoch"]
-            total = None if steps is None else steps * (epochs - first)
+            steps, epochs = self.params.get("steps"), self.params.get("epochs")
+            known = steps is not None and epochs is not None
+            total = steps * (epochs - self.params.get("initial_epoch", 0)) if known else None
             done = self.params.get("initial_batch", 0)
             self._bar = tqdm(
                 total=total, initial=done, unit="batch", dynamic_ncols=True, leave=True
@@ -63,7 +64,7 @@ class ProgbarLogger(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         if self._bar is not None:
-            self._bar.set_description(f"Epoch {epoch + 1}/{self.params['epochs']}", refresh=False)
+            self._bar.set_description(self._title(epoch), refresh=False)
 
     @heard_if(lambda callback: callback._bar is not None)
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
@@ -75,16 +76,20 @@ class ProgbarLogger(Callback):
         if self._bar is not None:
             self._bar.set_postfix_str(_figures(logs or {}), refresh=False)
         if self._lines:
-            print(f"Epoch {epoch + 1}/{self.params['epochs']} - {_figures(logs or {})}")
+            print(f"{self._title(epoch)} - {_figures(logs or {})}")
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
+    def _title(self, epoch: int) -> str:
+        epochs = self.params.get("epochs")
+        return f"Epoch {epoch + 1}" if epochs is None else f"Epoch {epoch + 1}/{epochs}"
+
 
 def _figures(logs: Logs) -> str:
-    return ", ".join(f"{name}={value:.4g}" for name, value in logs.items())
+    return ", ".join(f"{name}={shown(value)}" for name, value in logs.items())
 
 
 class CSVLogger(Callback):

@@ -72,7 +72,7 @@ class TerminateOnNaN(Callback):
     Parameters
     ----------
     raise_error : bool
-        Whether to raise a RuntimeError at once, instead of ending training after the batch's epoch.
+        Whether to raise a RuntimeError at once, instead of ending training after the batch.
 
     Examples
     --------

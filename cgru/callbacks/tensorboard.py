@@ -6,6 +6,8 @@ import importlib
 import os
 from typing import Any
 
+import numpy as np
+
 from cgru.callbacks.base import Callback, Logs, heard_if
 from cgru.callbacks.checkpoint import frequency
 
@@ -14,7 +16,8 @@ class TensorBoard(Callback):
     """Writes the loss, metrics and learning rate for TensorBoard.
 
     It needs tensorboardX: ``pip install cgru[tensorboard]``.  Names and folders are those of
-    Keras: ``epoch_loss`` in ``train`` and in ``validation``, for example.
+    Keras: ``epoch_loss`` in ``train`` and in ``validation``, for example.  A metric that has
+    several values is written as several, ``epoch_f1_score_0`` and so on.
 
     Parameters
     ----------
@@ -100,7 +103,10 @@ class TensorBoard(Callback):
             path = os.path.join(self.log_dir, folder)
             self._writers[folder] = self._library.SummaryWriter(path)
         for name, value in figures.items():
-            self._writers[folder].add_scalar(prefix + name, value, step)
+            if np.ndim(value) == 0:
+                self._writers[folder].add_scalar(prefix + name, value, step)
+            for place, part in enumerate(np.ravel(value) if np.ndim(value) else []):
+                self._writers[folder].add_scalar(f"{prefix}{name}_{place}", part, step)
 
     def _close(self) -> None:
         for writer in self._writers.values():
