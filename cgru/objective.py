@@ -123,7 +123,7 @@ class Objective:
 
     def weights_by_output(self, value: Any) -> list[Any]:
         """Sample weights as a list with an entry for each output; an array is for all of them."""
-        if isinstance(value, np.ndarray):
+        if hasattr(value, "shape"):
             return [value] * len(self.names)
         return self.by_output("sample_weight", value)
 

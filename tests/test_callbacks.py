@@ -177,7 +177,7 @@ class FakeModel:
     """Weights that tell the epoch."""
 
     def __init__(self):
-        self.optimizer = SimpleNamespace(learning_rate=1.0)
+        self.optimizer = SimpleNamespace(learning_rate=1.0, check_settable=lambda: None)
         self.stop_training = False
         self.weights = [-1]
         directions = {"score": "up", "error": "down", "neither": None}

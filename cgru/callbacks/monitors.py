@@ -238,8 +238,7 @@ class ReduceLROnPlateau(MonitorCallback):
         self.cooldown_counter = self.wait = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        optimizer = self.model.optimizer
-        optimizer.learning_rate = optimizer.learning_rate  # or it says that it follows a schedule
+        self.model.optimizer.check_settable()
         self.best = None
         self.cooldown_counter = self.wait = 0
 

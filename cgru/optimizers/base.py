@@ -170,13 +170,17 @@ class Optimizer(Configurable):
         if callable(value):
             self._learning_rate = value
             return
+        self.check_settable()
+        self._learning_rate = _checks.real("learning_rate", value, 0)
+
+    def check_settable(self) -> None:
+        """Raise a TypeError if the learning rate cannot be set, because it follows a schedule."""
         if isinstance(self._learning_rate, LearningRateSchedule):
             raise TypeError(
                 f"learning_rate: this {self.name} follows a schedule, "
                 f"{type(self._learning_rate).__name__}; make it with a number if the learning "
                 "rate is to be set"
             )
-        self._learning_rate = _checks.real("learning_rate", value, 0)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"learning_rate": serialize(self._learning_rate)}
