@@ -301,9 +301,7 @@ def _sequence_targets(
     shape = (len(steps.values), *output_shape[2:])
     steps.values = loss.prepare(steps.values, shape, model._dtype, f"y{suffix}")
     if weight is not None:
-        listed = isinstance(weight, (list, tuple)) and len(weight) > 0
-        of_samples = np.ndim(weight) < 2 or np.shape(weight) == (len(x), 1)
-        if np.ndim(weight[0]) == 0 if listed else of_samples:
+        if _is_of_samples(weight, len(x)):
             weight = _checks.floats(f"sample_weight{suffix}", weight, model._dtype)
             weight = losses.check_sample_weight(weight, (len(x),), f"sample_weight{suffix}")
         else:
@@ -313,6 +311,13 @@ def _sequence_targets(
             weight = Sequences(values, x.lengths, x.time)
     steps.time = x.time
     return steps, weight
+
+
+def _is_of_samples(weight: Any, count: int) -> bool:
+    """Whether there is a weight for each of the sequences, rather than for each of their steps."""
+    if isinstance(weight, (list, tuple)) and len(weight) > 0:
+        return np.ndim(weight[0]) == 0
+    return np.ndim(weight) < 2 or np.shape(weight) == (count, 1)
 
 
 def _steps(model: Predictor, argument: str, value: Any, x: Sequences) -> Sequences:
