@@ -181,6 +181,7 @@ def test_a_layer_an_optimizer_and_what_they_are_made_of(copied):
         cgru.constraints.MaxNorm(3),
     ]:
         assert copied(thing).get_config() == thing.get_config()
+    model.compile("adam", "mse")  # without a schedule, which a callback could not change
     for callback in [
         cgru.callbacks.EarlyStopping("loss", patience=3),
         cgru.callbacks.ModelCheckpoint("{epoch}"),
