@@ -9,7 +9,7 @@ from setuptools.command.build_ext import build_ext
 
 
 class BuildKernels(build_ext):
-    """Adds the flags that the vector loops need, where the compiler is GCC or Clang.
+    """Adds the flags that the vector loops need; the compiler has to be GCC or Clang.
 
     -O3 turns the loops into vector code; the other two let it do so around square roots and
     comparisons, and change nothing in the results.  -ffast-math is not among them: it would break

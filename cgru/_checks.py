@@ -113,17 +113,17 @@ def numbers(argument: str, value: Any) -> np.ndarray:
 def floats(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """`value` as a C-contiguous array of `dtype` without NaN or infinity.
 
-    A C-contiguous array of that dtype comes back as it is; anything else is converted: integers,
-    booleans, float16, other byte orders, other memory layouts.
+    An aligned, C-contiguous array of that dtype comes back as it is; anything else is converted:
+    integers, booleans, float16, other byte orders, other memory layouts.
     """
     if _kernels.is_ready(value, dtype):
         return value
     array = numbers(argument, value)
-    if array.dtype == dtype and array.flags.c_contiguous:
+    if array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned:
         converted = array
     else:
         with np.errstate(over="ignore"):  # what overflows is reported just below
-            converted = np.ascontiguousarray(array, dtype=dtype)
+            converted = np.array(array, dtype=dtype, order="C")
     if not _kernels.all_finite(converted):
         bad = np.argwhere(~np.isfinite(converted))
         where = tuple(int(i) for i in bad[0])

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from cgru.variables import Variable
 
 Float = NDArray[np.floating[Any]]
-Mask = NDArray[np.uint8] | NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
+Mask = Bytes | NDArray[np.bool_]
 
 def isa_levels() -> list[str]: ...
 def isa() -> str: ...
@@ -33,7 +34,7 @@ def gru_forward(
     kernel: Float,
     recurrent_kernel: Float,
     bias: Float,
-    mask: Mask | None,
+    mask: Bytes | None,
     reverse: bool,
     h: Float,
     gates: Float,
@@ -43,7 +44,7 @@ def gru_backward(
     x: Float,
     kernel: Float,
     recurrent_kernel: Float,
-    mask: Mask | None,
+    mask: Bytes | None,
     reverse: bool,
     h: Float,
     gates: Float,
@@ -60,7 +61,7 @@ def rnn_forward(
     kernel: Float,
     recurrent_kernel: Float,
     bias: Float,
-    mask: Mask | None,
+    mask: Bytes | None,
     reverse: bool,
     h: Float,
     c: Float | None,
@@ -70,7 +71,7 @@ def rnn_backward(
     x: Float,
     kernel: Float,
     recurrent_kernel: Float,
-    mask: Mask | None,
+    mask: Bytes | None,
     reverse: bool,
     h: Float,
     c: Float | None,
@@ -131,7 +132,8 @@ def packed_backward(
 ) -> None: ...
 
 class StreamProgram:
-    states: list[list[Float]]
+    @property
+    def states(self) -> list[list[Float]]: ...
     def __init__(self, layers: list[tuple[list[Variable], str | None]], batch: int) -> None: ...
     def step(self, x: object) -> Float | None: ...
     def run(self, x: Float) -> Float: ...
@@ -240,7 +242,7 @@ def lion(
 def blend(y: Float, x: Float, keep: float, take: float) -> None: ...
 def clear(x: Float) -> None: ...
 def squared_error(y_true: Float, y_pred: Float) -> tuple[Float, Float]: ...
-def mean_loss(values: Float, grad: Float, weight: Float | None) -> float: ...
+def mean_loss(values: Float, grad: Float, weight: Float | None) -> tuple[float, Float]: ...
 def norm(x: Float) -> float: ...
 def is_ready(value: object, dtype: np.dtype[Any]) -> bool: ...
 def all_finite(x: Float) -> bool: ...

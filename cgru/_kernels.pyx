@@ -2,9 +2,10 @@
 """The numeric core: plain functions on buffers that the caller owns.
 
 Arrays are float32 or float64, all of one call alike, and C-contiguous unless it says otherwise.
-T time steps, B sequences, I inputs, H units, O outputs.  Nothing is allocated and no Python object
-is touched while the numbers are made, so the GIL is released throughout.  Gradients of weights are
-added to what their buffers hold; every other output is overwritten.
+T time steps, B sequences, I inputs, H units, O outputs.  What a function returns is allocated first;
+while the numbers are made no Python object is touched, and the GIL is released, unless they are so
+few that this would take longer.  Gradients of weights are added to what their buffers hold; every
+other output is overwritten.
 
 A recurrent layer runs in one of two ways.  `packed_*` is the fast one: its weights are packed first,
 and products and gates are made together (csrc/packed.h).  `gru_*`, which has Cho's variant as well,
@@ -26,7 +27,7 @@ from scipy.linalg.cython_blas cimport dgemm, dgemv, dnrm2, sgemm, sgemv, snrm2
 
 cnp.import_array()
 
-# The loops and jobs take a flag first: whether the arrays hold doubles (csrc/levels.h).
+# Loops take a flag first, jobs take it last: whether the arrays hold doubles (csrc/levels.h).
 cdef extern from "csrc/levels.h" nogil:
     ctypedef struct cgru_level:
         const char *name
@@ -183,7 +184,7 @@ def set_num_threads(int threads):
 # ---- The threads of BLAS ---------------------------------------------------------------------
 
 def _find_blas_threads():
-    """Tell csrc/threads.h how to ask SciPy's BLAS for its number of threads, if it is OpenBLAS."""
+    """Tell csrc/blas_threads.h how to ask SciPy's BLAS for its number of threads, if it is OpenBLAS."""
     # A symbol is looked up in the libraries that cython_blas was linked with, too.
     library = ctypes.CDLL(cython_blas.__file__)
     for prefix in ("scipy_openblas", "openblas"):
@@ -256,7 +257,12 @@ cdef int real_kind(str where, cnp.ndarray array) except -1:
     return kind
 
 
-cdef Py_ssize_t dim(cnp.ndarray array, int axis) noexcept:
+cdef Py_ssize_t dim(cnp.ndarray array, int axis) except -1:
+    if array is None:
+        raise TypeError("kernels: expected an array, got None")
+    if axis >= cnp.PyArray_NDIM(array):
+        raise ValueError(f"kernels: expected at least {axis + 1} dimensions, "
+                         f"got shape {(<object>array).shape}")
     return cnp.PyArray_DIM(array, axis)
 
 
@@ -266,8 +272,10 @@ cdef inline void *at(void *start, bint is_double, Py_ssize_t index) noexcept nog
 
 
 cdef int require_blas_int(Py_ssize_t size) except -1:
-    return require(size <= INT_MAX, f"a matrix of {size} rows is more than BLAS can count; "
-                                    "use smaller batches or shorter sequences")
+    if size > INT_MAX:
+        raise ValueError(f"a matrix of {size} rows is more than BLAS can count; "
+                         "use smaller batches or shorter sequences")
+    return 0
 
 
 # ---- Products of row-major matrices --------------------------------------------------------------
@@ -322,6 +330,11 @@ cdef void product(bint d, bint turn_a, bint turn_b, Py_ssize_t rows, Py_ssize_t 
                   Py_ssize_t b_step, bint add, void *c, Py_ssize_t c_step) noexcept nogil:
     """c [rows, columns] (+)= op(a) op(b); `step` is the distance between a matrix's rows."""
     cdef cgru_product job
+    cdef Py_ssize_t row
+    if inner == 0:
+        for row in range(0 if add else rows):
+            memset(at(c, d, row * c_step), 0, columns * (8 if d else 4))
+        return
     job.rows, job.columns, job.inner = rows, columns, inner
     job.turn_a, job.turn_b, job.add = turn_a, turn_b, add
     job.a, job.b, job.c = a, b, c
@@ -373,8 +386,8 @@ def dense_forward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray bias):
     return y
 
 
-def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, bint needs_input_grad,
-                   cnp.ndarray dkernel, cnp.ndarray dbias):
+def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy not None,
+                   bint needs_input_grad, cnp.ndarray dkernel, cnp.ndarray dbias):
     """From dy [N, O], which may lie in memory in any way: returns dx [N, I], or None where it is
     not needed, and adds to dkernel [I, O] and dbias [O], which may be None: of frozen weights."""
     cdef int kind = real_kind("dense_backward", x)
@@ -406,7 +419,8 @@ def dense_backward(cnp.ndarray x, cnp.ndarray kernel, cnp.ndarray dy, bint needs
 
 cdef int check_dimensions(str where, Py_ssize_t T, Py_ssize_t B, Py_ssize_t I,
                           Py_ssize_t H) except -1:
-    require(T > 0 and B > 0 and I > 0 and H > 0, f"{where}: every dimension must be at least 1")
+    if not (T > 0 and B > 0 and I > 0 and H > 0):
+        raise ValueError(f"{where}: every dimension must be at least 1")
     return require_blas_int(T * B)
 
 
@@ -726,6 +740,7 @@ cpdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) packed_sizes(
     cdef cgru_sequence job
     cdef Py_ssize_t packed, work
     cdef const cgru_cell *cell = cgru_cell_of(gate_count, double)
+    check_dimensions("x, units", T, B, I, H)
     memset(&job, 0, sizeof(job))
     job.steps, job.batch, job.inputs, job.units, job.keep = T, B, I, H, keep
     set_chunk(&job, cell)
@@ -925,7 +940,7 @@ cpdef object packed_backward(
     if dy is not None:
         require(cnp.PyArray_NDIM(dy) == 3 and dim(dy, 0) == B and dim(dy, 1) == T
                 and dim(dy, 2) == H and cnp.PyArray_TYPE(dy) == kind
-                and (cnp.PyArray_STRIDE(dy, 2) == size or H == 1),
+                and (cnp.PyArray_STRIDE(dy, 2) == size or H == 1) and cnp.PyArray_ISALIGNED(dy),
                 "packed_backward: shapes do not agree: dy")
         job.dy = cnp.PyArray_DATA(dy)
         job.dy_row, job.dy_step = (cnp.PyArray_STRIDE(dy, 0) // size,
@@ -934,8 +949,6 @@ cpdef object packed_backward(
     if job.c != NULL:
         job.dc = data("packed_backward", "dc", dc, kind, 2, B, H)
     job.dx = data_or_null("packed_backward", "dx", dx, kind, 3, T, B, I)
-    if job.dx != NULL and job.mask != NULL:
-        memset(job.dx, 0, T * B * I * size)  # where no row writes to it
     job.dkernel = data_or_null("packed_backward", "dkernel", dkernel, kind, 2, I, columns)
     job.drecurrent_kernel = data_or_null("packed_backward", "drecurrent_kernel",
                                          drecurrent_kernel, kind, 2, H, columns)
@@ -951,6 +964,8 @@ cpdef object packed_backward(
     job.dread = at(job.carry, d, B * job.carry_row)
     job.carry_c = at(job.dread, d, B * job.carry_row)
     with nogil:
+        if job.dx != NULL and job.mask != NULL:
+            memset(job.dx, 0, T * B * I * size)  # where no row writes to it
         cgru_pack(&job, d)
         cgru_backward(&job, d)
 
@@ -1011,6 +1026,8 @@ cdef class Workspace:
         cdef Py_ssize_t B = dim(x, 0), T = dim(x, 1), I = dim(x, 2), H = dim(recurrent_kernel, 0)
         cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) sizes = packed_sizes(self.gate_count, T, B, I, H,
                                                                        d, keep)
+        if I != dim(kernel, 0):
+            raise ValueError(f"x: expected {dim(kernel, 0)} features, got {I}")
         # Two states are enough where nobody asks for those in between.
         all_states = all_states or keep or T == 1
         cdef cnp.npy_intp[3] dims = [T + 1 if all_states else 2, B, H]
@@ -1413,13 +1430,15 @@ def blend(cnp.ndarray y, cnp.ndarray x, double keep, double take):
 def clear(cnp.ndarray x):
     """Set x [N] to 0."""
     cdef int kind = real_kind("clear", x)
-    cdef Py_ssize_t N = dim(x, 0)
-    memset(data("clear", "x", x, kind, 1, N), 0, N * (8 if kind == cnp.NPY_DOUBLE else 4))
+    cdef Py_ssize_t N = dim(x, 0), size = 8 if kind == cnp.NPY_DOUBLE else 4
+    cdef void *x_ = data("clear", "x", x, kind, 1, N)
+    with nogil:
+        memset(x_, 0, N * size)
 
 
 # ---- Losses --------------------------------------------------------------------------------------
 
-def squared_error(cnp.ndarray y_true, cnp.ndarray y_pred):
+def squared_error(cnp.ndarray y_true not None, cnp.ndarray y_pred):
     """Returns, for arrays [..., O], the means [...] of (y_pred - y_true)^2 over the last axis, and
     the gradient [..., O] of each with respect to y_pred."""
     cdef int kind = real_kind("squared_error", y_pred), ndim = cnp.PyArray_NDIM(y_pred)
@@ -1434,16 +1453,17 @@ def squared_error(cnp.ndarray y_true, cnp.ndarray y_pred):
     cdef void *p = cnp.PyArray_DATA(y_pred)
     cdef void *v = cnp.PyArray_DATA(values)
     cdef void *g = cnp.PyArray_DATA(grad)
-    if kind == cnp.NPY_DOUBLE:
-        squares(N, O, <double *>t, <double *>p, <double *>v, <double *>g)
-    else:
-        squares(N, O, <float *>t, <float *>p, <float *>v, <float *>g)
+    with nogil:
+        if kind == cnp.NPY_DOUBLE:
+            squares(N, O, <double *>t, <double *>p, <double *>v, <double *>g)
+        else:
+            squares(N, O, <float *>t, <float *>p, <float *>v, <float *>g)
     return values, grad
 
 
 cdef void squares(Py_ssize_t N, Py_ssize_t O, const cython.floating *y_true,
                   const cython.floating *y_pred, cython.floating *values,
-                  cython.floating *grad) noexcept:
+                  cython.floating *grad) noexcept nogil:
     cdef cython.floating total, factor = <cython.floating>(2.0 / O)
     cdef Py_ssize_t i, o
     for i in range(N):
@@ -1455,22 +1475,31 @@ cdef void squares(Py_ssize_t N, Py_ssize_t O, const cython.floating *y_true,
         values[i] = total / O
 
 
-def mean_loss(cnp.ndarray values, cnp.ndarray grad, cnp.ndarray weight):
-    """The mean of values [...] times weight [...], which may be None; grad [..., O] is turned, in
-    place, from the gradients of the values into that of their mean."""
+def mean_loss(cnp.ndarray values, cnp.ndarray grad not None, cnp.ndarray weight):
+    """Returns the mean of values [...] times weight [...], which may be None, and its gradient
+    [..., O], for `grad` [..., O], that of each of the values."""
     cdef int kind = real_kind("mean_loss", values)
     cdef Py_ssize_t N = cnp.PyArray_SIZE(values), O = cnp.PyArray_SIZE(grad) // max(N, 1)
     require(N > 0, "mean_loss: expected at least one value")
     cdef void *v = elements("mean_loss", values, kind, N)
     cdef void *g = elements("mean_loss", grad, kind, N * O)
     cdef void *w = NULL if weight is None else elements("mean_loss", weight, kind, N)
-    if kind == cnp.NPY_DOUBLE:
-        return weighted_mean(N, O, <double *>v, <double *>g, <double *>w)
-    return weighted_mean(N, O, <float *>v, <float *>g, <float *>w)
+    # A new array: that of a loss may be anyone's, such as y_pred itself.
+    cdef cnp.ndarray of_mean = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(grad), cnp.PyArray_DIMS(grad),
+                                                 kind, 0)
+    cdef void *to = cnp.PyArray_DATA(of_mean)
+    cdef double mean
+    with nogil:
+        if kind == cnp.NPY_DOUBLE:
+            mean = weighted_mean(N, O, <double *>v, <double *>g, <double *>w, <double *>to)
+        else:
+            mean = weighted_mean(N, O, <float *>v, <float *>g, <float *>w, <float *>to)
+    return mean, of_mean
 
 
 cdef double weighted_mean(Py_ssize_t N, Py_ssize_t O, const cython.floating *values,
-                          cython.floating *grad, const cython.floating *weight) noexcept:
+                          const cython.floating *grad, const cython.floating *weight,
+                          cython.floating *of_mean) noexcept nogil:
     cdef double total = 0
     cdef cython.floating factor = 1
     cdef Py_ssize_t i, o
@@ -1479,7 +1508,7 @@ cdef double weighted_mean(Py_ssize_t N, Py_ssize_t O, const cython.floating *val
             factor = weight[i]
         total += <double>values[i] * factor
         for o in range(i * O, i * O + O):
-            grad[o] *= factor / N
+            of_mean[o] = grad[o] * (factor / N)
     return total / N
 
 
@@ -1490,13 +1519,15 @@ def norm(cnp.ndarray x):
     cdef int kind = real_kind("norm", x), unit = 1, n = <int>dim(x, 0)
     require_blas_int(dim(x, 0))
     cdef void *x_ = data("norm", "x", x, kind, 1, n)
-    if n == 0:
-        return 0.0
-    return dnrm2(&n, <double *>x_, &unit) if kind == cnp.NPY_DOUBLE else snrm2(&n, <float *>x_,
-                                                                              &unit)
+    cdef double length = 0
+    if n > 0:
+        with nogil:
+            length = (dnrm2(&n, <double *>x_, &unit) if kind == cnp.NPY_DOUBLE
+                      else snrm2(&n, <float *>x_, &unit))
+    return length
 
 
-def is_ready(value, cnp.dtype dtype):
+def is_ready(value, cnp.dtype dtype not None):
     """Whether `value` is a C-contiguous ndarray of `dtype` (float32 or float64), not empty, and
     holds neither NaN nor infinity."""
     return (cnp.PyArray_CheckExact(value) and cnp.PyArray_TYPE(value) == dtype.type_num

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cgru import _kernels
 from cgru.layers import _packed, _plain
 from cgru.layers._layout import time_major
+from cgru.layers._steps import product
 from cgru.layers.base import Backward, Layer
 from cgru.layers.gru import GRU
 from cgru.layers.lstm import LSTM
@@ -126,7 +126,7 @@ class Call:
         if layer.bias is not None:
             bias[: layer.bias.size // kernel.shape[1]] = layer.bias._value
         read = self.before["state"] if self.drop is None else self.before["state"] * self.drop
-        projected = _product(self.x.reshape(-1, self.x.shape[2]), kernel)
+        projected = product(self.x.reshape(-1, self.x.shape[2]), kernel)
         projected += bias[0]
         return projected, read.reshape(-1, layer.units), bias[1]
 
@@ -134,21 +134,21 @@ class Call:
         layer, units = self.layer, self.layer.units
         recurrent = layer.recurrent_kernel._value
         projected, read, bias = self._read()
-        hu = _product(read, recurrent)
+        hu = product(read, recurrent)
         hu += bias
         zr = (projected[:, : 2 * units] + hu[:, : 2 * units]).reshape(-1, 2, units)
         z, r = np.moveaxis(layer.recurrent_activation(zr), 1, 0)
         if layer.reset_after:
             seen = r * hu[:, 2 * units :]
         else:
-            seen = _product(r * read, recurrent[:, 2 * units :])
+            seen = product(r * read, recurrent[:, 2 * units :])
         n = layer.activation(projected[:, 2 * units :] + seen)
         return {"update": z, "reset": r, "candidate": n}
 
     def _lstm_gates(self) -> dict[str, np.ndarray]:
         layer = self.layer
         projected, read, _ = self._read()
-        a = (projected + _product(read, layer.recurrent_kernel._value)).reshape(-1, 4, layer.units)
+        a = (projected + product(read, layer.recurrent_kernel._value)).reshape(-1, 4, layer.units)
         i, f, o = np.moveaxis(layer.recurrent_activation(a[:, [0, 1, 3]]), 1, 0)
         return {"input": i, "forget": f, "candidate": layer.activation(a[:, 2]), "output": o}
 
@@ -258,12 +258,6 @@ def _watcher(path: str, layer: Any, calls: list[Call]) -> Any:
         return call.states["state"].swapaxes(0, 1), call.last, call.backward
 
     return lambda drop: sequence
-
-
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    product = np.empty((len(a), b.shape[1]), a.dtype)
-    _kernels.matmul(a, np.ascontiguousarray(b), product)
-    return product
 
 
 def _convert(layer: Any, dtype: np.dtype) -> None:

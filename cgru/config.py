@@ -80,7 +80,8 @@ def set_num_threads(threads: int) -> None:
 
     Small work stays on fewer.  At import it is that of the environment variable
     ``CGRU_NUM_THREADS``; where that is not set, of ``OMP_NUM_THREADS``; otherwise the number of
-    physical cores that the process may use.  Results do not depend on it.
+    physical cores that the process may use.  Results do not depend on it, unless products are left
+    to BLAS (``CGRU_ISA=blas``).
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def set_num_threads(threads: int) -> None:
 def _usual_threads() -> int:
     """What the environment asks for, or the physical cores that there are for this process."""
     for name in ("CGRU_NUM_THREADS", "OMP_NUM_THREADS"):
-        # OMP_NUM_THREADS may be a list, with a number for each level of nesting.
+        # Either may be a list, as OpenMP has it: with a number for each level of nesting.
         text = os.environ.get(name, "").split(",")[0].strip()
         if text.isdecimal() and int(text) > 0:
             return int(text)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cgru import _checks, _door, _kernels, activations
-from cgru.layers import _packed
+from cgru.layers import _packed, _stepwise
 from cgru.layers.base import Layer
 from cgru.layers.core import Dense
 from cgru.layers.graph import Graph
@@ -63,7 +63,7 @@ class Stream:
         self.batch_size = _checks.integer("batch_size", batch_size, 1)
         if not model.built:
             raise ValueError(f"stream: {model.name} has no weights yet: call build() first")
-        _check(model)
+        _stepwise.check("stream", model, "predicts_stepwise")
         self._model = model
         shapes = model.input_shape if model.takes_several else [model.input_shape]
         for shape, integers in zip(shapes, model.integers, strict=True):
@@ -110,7 +110,7 @@ class Stream:
             elif isinstance(value, list) and any(isinstance(item, Layer) for item in value):
                 parts = [self._twin(v) if isinstance(v, Layer) else v for v in value]
                 setattr(twin, name, parts)
-        if hasattr(layer, "stateful") and not layer.sublayers():
+        if isinstance(layer, Recurrent):
             twin.stateful, twin._state = True, None
             name, count = layer.name, 1
             while name in self._carriers:  # called, or named so, more than once
@@ -314,20 +314,6 @@ class Stream:
             return work()
         finally:
             self._lock.release()
-
-
-def _check(layer: Layer) -> None:
-    """Raise a ValueError for a layer that needs more of a sequence than the steps so far."""
-    if isinstance(layer, Graph) and any(step.states for step in layer.steps):
-        raise ValueError("stream: expected no layer that is called with initial_state")
-    if not isinstance(layer, Graph) and not layer.predicts_stepwise:
-        raise ValueError(
-            f"stream: expected layers that read a sequence step by step, got {layer.name} "
-            f"({type(layer).__name__})"
-        )
-    if not isinstance(layer, TimeDistributed):  # which carries nothing from step to step
-        for item in layer.sublayers():
-            _check(item)
 
 
 def _over_time(shape: Any) -> bool:

@@ -71,7 +71,7 @@ class Trainer(Predictor):
         theta = _checks.floats("theta", value, flat.value.dtype)
         if theta.shape != flat.value.shape:
             raise ValueError(f"theta: expected shape {flat.value.shape}, got {theta.shape}")
-        flat.to_change()[:] = theta
+        flat.assign(theta)
 
     def value_and_grad(
         self, theta: Any, x: Any, y: Any, sample_weight: Any = None, training: bool = False

@@ -10,7 +10,7 @@ import numpy as np
 
 from cgru import _checks, _kernels
 from cgru.data import Batch
-from cgru.layers.base import Layer
+from cgru.layers import _stepwise
 from cgru.losses import Loss
 from cgru.variables import FlatVector
 
@@ -40,24 +40,39 @@ class Chunks:
             raise ValueError(
                 f"tbptt: expected a loss of single steps, got {loss.name}, of whole sequences"
             )
-        self._check(model)
+        _stepwise.check("tbptt", model, "stepwise")
+        carriers = self._carriers()
+        for layer in carriers:
+            if carriers.count(layer) > 1:  # each call has its own states, the layer has one
+                raise ValueError(
+                    f"tbptt: expected recurrent layers that are called once, got {layer.name}"
+                )
+        inner = list(model.inner_layers())
+        self._makes_masks = any(layer.makes_mask for layer in inner)
+        regularized = any(layer.activity_regularizer is not None for layer in inner)
+        if (
+            regularized
+            and model.built
+            and self._counts_late(model.returns_steps(model.input_shape))
+        ):
+            raise _no_penalties()
 
-    def _check(self, layer: Layer) -> None:
-        inner = layer.sublayers()
-        if not inner and not layer.stepwise:
-            raise ValueError(
-                f"tbptt: expected layers that read a sequence step by step, got {layer.name} "
-                f"({type(layer).__name__})"
-            )
-        for item in inner:
-            self._check(item)
+    def _carriers(self) -> list[Any]:
+        """The layer of each call that carries a state."""
+        layers = _stepwise.calls(self.model)
+        return [x for x in layers if hasattr(x, "stateful") and not x.sublayers()]
+
+    def _counts_late(self, steps_are_returned: bool) -> bool:
+        """Whether what the loss is divided by is known in the end only."""
+        assert self.model.objective is not None
+        loss = self.model.objective.losses[0]
+        summed = loss is None or loss.reduction == "sum"
+        return steps_are_returned and self._makes_masks and not summed
 
     @contextlib.contextmanager
     def _carrying(self) -> Iterator[None]:
         """Recurrent layers carry their states from one chunk to the next."""
-        inner: Iterator[Any] = self.model.inner_layers()
-        layers = [layer for layer in inner if hasattr(layer, "stateful")]
-        before = [(layer, layer.stateful) for layer in layers if not layer.sublayers()]
+        before = [(layer, layer.stateful) for layer in self._carriers()]
         for layer, _ in before:
             layer.stateful = True
         try:
@@ -98,8 +113,8 @@ class Chunks:
         _kernels.clear(flat.grad)
         penalties: list[Any] = []
         loss = model.objective.losses[0]
-        known = not returned or not any(layer.makes_mask for layer in model.inner_layers())
-        whole = _divisor(loss, batch, batch.mask) if returned and known else 1.0
+        late = self._counts_late(returned)
+        whole = _divisor(loss, batch, batch.mask) if returned and not late else 1.0
         total, divided_by, outputs, masks = 0.0, 0.0, [], []
         with self._carrying():
             for first, end in bounds:
@@ -117,16 +132,20 @@ class Chunks:
                 divided_by += divisor
                 outputs.append(y)
                 masks.append(mask)
-        if not known and loss.reduction != "sum":
+        if late:
             if penalties:
-                raise ValueError(
-                    "tbptt: expected no activity_regularizer in a model with layers that make masks"
-                )
+                raise _no_penalties()
             flat.grad /= flat.grad.dtype.type(divided_by or 1.0)
             total /= divided_by or 1.0
         y = np.concatenate(outputs, axis=1) if returned else outputs[0]
         mask = np.concatenate(masks, axis=1) if returned and masks[0] is not None else masks[0]
         return total + model._penalties(flat, penalties), [total], y, mask
+
+
+def _no_penalties() -> ValueError:
+    return ValueError(
+        "tbptt: expected no activity_regularizer in a model with layers that make masks"
+    )
 
 
 def _chunk(batch: Batch, first: int, end: int, returned: bool) -> Batch:

@@ -34,7 +34,11 @@ class Memory:
         self.changed()
 
     def changed(self) -> None:
-        """The values are about to change, or have."""
+        """The values have changed.
+
+        To be called after the last of them: what another thread makes of half of them in between is
+        then made anew.
+        """
         self.stamp = next(_stamps)
 
 
@@ -248,9 +252,13 @@ class FlatVector(Memory):
         return view
 
     def to_change(self) -> np.ndarray:
-        """The values, shape (P,), for one who is about to change them."""
-        self.changed()
+        """The values, shape (P,), for one who changes them, and then calls `changed`."""
         return self._value
+
+    def assign(self, value: np.ndarray) -> None:
+        """Set the values, shape (P,)."""
+        self._value[:] = value
+        self.changed()
 
     @property
     def is_whole(self) -> bool:

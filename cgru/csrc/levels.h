@@ -1,6 +1,7 @@
 /* Compiles the numeric code once per instruction level and element type, and chooses
  * the level that this CPU runs.  One body, no copies: a level only changes what the compiler may
- * use.  The levels are those of the x86-64 psABI; other CPUs have the baseline alone.
+ * use.  The levels are those of the x86-64 psABI, without what no loop uses; other CPUs have the
+ * baseline alone.
  *
  * They are asked for by feature, not by an `arch=` name: an arch name is matched exactly, so it
  * would never be chosen on a CPU newer than the one it names.
@@ -73,7 +74,8 @@ typedef struct {
 #define CGRU_X86_LEVELS 1
 #endif
 
-/* Before a loop: no two of its arrays overlap.  (GCC heeds `restrict` on parameters only.) */
+/* Before a loop: no turn of it reads what another one writes: its arrays do not overlap, though two
+ * may be one (blend).  (GCC heeds `restrict` on parameters only.) */
 #if defined(__clang__)
 #define CGRU_PRAGMA(text) _Pragma(#text)
 #define VECTOR_LOOP CGRU_PRAGMA(clang loop vectorize(assume_safety))
@@ -88,7 +90,7 @@ typedef struct {
 #define CGRU_END CGRU_PRAGMA(GCC pop_options)
 #define CGRU_WIDE ",prefer-vector-width=512" /* or GCC keeps to half of what AVX-512 offers */
 #else
-#define VECTOR_LOOP
+#error "cgru needs GCC or Clang"
 #endif
 
 #define INLINE inline __attribute__((always_inline))
@@ -101,7 +103,7 @@ typedef struct {
 #undef VECTOR_BYTES
 
 #ifdef CGRU_X86_LEVELS
-#define CGRU_V3 "avx2,bmi,bmi2,f16c,fma,lzcnt,movbe"
+#define CGRU_V3 "avx2,bmi,bmi2,fma" /* what cgru_count_levels asks for */
 #define CGRU_V4 CGRU_V3 ",avx512f,avx512bw,avx512cd,avx512dq,avx512vl" CGRU_WIDE
 
 #define LEVEL v3

@@ -16,8 +16,9 @@
 #include <time.h>
 
 #define CGRU_MOST_THREADS 256
-#define CGRU_SPINS 20000 /* about 50 us: what passes between two calls of a training step */
-#define CGRU_SHORT 400   /* about 1 us: a wait that is not worth a look at the clock */
+/* In pauses, each of which takes 3 to 50 ns: it is up to the CPU. */
+#define CGRU_SPINS 20000 /* 60 us to 1 ms: more than what passes between calls of a training step */
+#define CGRU_SHORT 400   /* 1 to 20 us: a wait that is not worth a look at the clock */
 
 #if defined(__x86_64__) || defined(__i386__)
 #define cgru_pause() __builtin_ia32_pause()

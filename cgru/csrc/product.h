@@ -253,7 +253,7 @@ static void NAME(column)(const cgru_product *job, ptrdiff_t top, ptrdiff_t botto
     }
 }
 
-/* The part of a product that falls to one thread; see cgru_product in levels.h. */
+/* The part of a product that falls to one thread; see cgru_product in jobs.h. */
 static void NAME(product)(void *argument, int thread, int threads)
 {
     const cgru_product *job = argument;

@@ -61,6 +61,9 @@ def gru(
     steps_mask = None if mask is None else time_major(mask).view(np.uint8)
     kernel, recurrent_kernel, reverse = layer.kernel, layer.recurrent_kernel, layer.go_backwards
     h, gates = gru_forward(layer, x, start, steps_mask)
+    outputs, last = _outputs(h, reverse), (h[0 if reverse else -1].copy(),)
+    if not needs_backward:
+        return outputs, last, no_backward
 
     take_turn = once(layer)
 
@@ -94,7 +97,7 @@ def gru(
         )
         return (None if dx is None else dx.swapaxes(0, 1)), dlast
 
-    return _outputs(h, reverse), (h[0 if reverse else -1].copy(),), backward
+    return outputs, last, backward
 
 
 def rnn_forward(

@@ -10,7 +10,7 @@ import numpy as np
 
 from cgru import _kernels
 from cgru.layers._layout import time_major
-from cgru.layers.base import Backward
+from cgru.layers.base import Backward, no_backward
 from cgru.layers.recurrent import Recurrent
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _sequence(
     bias = np.zeros((2, width), dtype)
     if layer.bias is not None:
         bias[: layer.bias.size // width] = layer.bias._value
-    projected = _product(x, kernel) + bias[0]
+    projected = product(x, kernel) + bias[0]
     if mask is not None:  # computed from zeros, so that 0 times the slope there is a number
         projected[~time_major(mask)] = 0
     outputs = np.empty((time, batch, units), dtype)
@@ -59,7 +59,11 @@ def _sequence(
             new = [np.where(keep, *pair) for pair in zip(new, states, strict=True)]
         states = new
         outputs[t] = states[0]
-        backwards.append((keep, step_backward))
+        if needs_backward:
+            backwards.append((keep, step_backward))
+    last = tuple(states)
+    if not needs_backward:
+        return outputs.swapaxes(0, 1), last, no_backward
 
     def backward(
         dh: np.ndarray | None,
@@ -87,15 +91,15 @@ def _sequence(
         dx = (dprojected @ kernel.T).swapaxes(0, 1) if needs_input_grad else None
         return dx, dlast
 
-    return outputs.swapaxes(0, 1), tuple(states), backward
+    return outputs.swapaxes(0, 1), last, backward
 
 
-def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """``a @ b``, each row the same whatever the other rows are."""
     rows = np.ascontiguousarray(a).reshape(-1, a.shape[-1])
-    product = np.empty((len(rows), b.shape[1]), a.dtype)
-    _kernels.matmul(rows, np.ascontiguousarray(b), product)
-    return product.reshape(*a.shape[:-1], b.shape[1])
+    found = np.empty((len(rows), b.shape[1]), a.dtype)
+    _kernels.matmul(rows, np.ascontiguousarray(b), found)
+    return found.reshape(*a.shape[:-1], b.shape[1])
 
 
 def _gru_step(
@@ -112,14 +116,14 @@ def _gru_step(
     (h,) = states
     read = h if drop is None else h * drop
 
-    def product(gate: int) -> np.ndarray:
-        return _product(read, recurrent[:, columns[gate]]) + bias[columns[gate]]
+    def gate_of(gate: int) -> np.ndarray:
+        return product(read, recurrent[:, columns[gate]]) + bias[columns[gate]]
 
-    zr = projected[:, :both] + np.concatenate([product(0), product(1)], axis=1)
+    zr = projected[:, :both] + np.concatenate([gate_of(0), gate_of(1)], axis=1)
     gates, gates_backward = layer.recurrent_activation.forward(zr.reshape(-1, 2, units))
     z, r = gates[:, 0], gates[:, 1]
-    u = product(2) if layer.reset_after else r * read
-    candidate = r * u if layer.reset_after else _product(u, recurrent[:, both:])
+    u = gate_of(2) if layer.reset_after else r * read
+    candidate = r * u if layer.reset_after else product(u, recurrent[:, both:])
     n, n_backward = layer.activation.forward(projected[:, both:] + candidate)
 
     def backward(
@@ -157,7 +161,7 @@ def _lstm_step(
 ) -> tuple[list[np.ndarray], Backward]:
     h, c = states
     read = h if drop is None else h * drop
-    gates = (projected + _product(read, recurrent)).reshape(-1, 4, layer.units)
+    gates = (projected + product(read, recurrent)).reshape(-1, 4, layer.units)
     values, gates_backward = layer.recurrent_activation.forward(gates[:, [0, 1, 3]])
     i, f, o = values[:, 0], values[:, 1], values[:, 2]
     g, g_backward = layer.activation.forward(gates[:, 2])
@@ -188,7 +192,7 @@ def _simple_step(
 ) -> tuple[list[np.ndarray], Backward]:
     (h,) = states
     read = h if drop is None else h * drop
-    new, new_backward = layer.activation.forward(projected + _product(read, recurrent))
+    new, new_backward = layer.activation.forward(projected + product(read, recurrent))
 
     def backward(
         dnew: list[np.ndarray], drecurrent: np.ndarray, dbias: np.ndarray

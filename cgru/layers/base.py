@@ -202,7 +202,7 @@ class Layer(Configurable):
         regularizer : str or Regularizer, optional
             Added to the loss.
         constraint : str or Constraint, optional
-            Applied after each step of the optimizer.
+            Applied after each step of the optimizer, and tried once here.
 
         Returns
         -------
@@ -214,6 +214,8 @@ class Layer(Configurable):
         variable = Variable(value, name, trainable, path=f"{self.name}/{name}")
         variable.regularizer = regularizers.get(regularizer)
         variable.constraint = constraints.get(constraint)
+        if variable.constraint is not None:
+            _try_constraint(variable)
         self._variables.append(variable)
         structure.changed()
         return variable
@@ -502,6 +504,20 @@ def _first_shape(arguments: dict[str, Any]) -> Any:
         "input_shape, input_dim: begin the Sequential with cgru.Input(shape) instead", stacklevel=4
     )
     return shape
+
+
+def _try_constraint(variable: Variable) -> None:
+    """Raise a ValueError if a weight's constraint fails, now and not after the first step."""
+    try:
+        shape = np.shape(variable.constraint(variable.value))
+    except Exception as error:
+        raise ValueError(
+            f"constraint: expected one for {variable.path} of shape {variable.shape}, got {error}"
+        ) from error
+    if shape != variable.shape:
+        raise ValueError(
+            f"constraint: expected {variable.path} of shape {variable.shape}, got {shape}"
+        )
 
 
 def _as_list(states: Any) -> list[Any]:

@@ -245,7 +245,7 @@ class Recurrent(Layer):
             if self.return_sequences or doutput is None:
                 dh, dlast = doutput, [np.zeros(last[0].shape, dtype)]
             else:
-                dh, dlast = None, [doutput.astype(dtype)]
+                dh, dlast = None, [doutput.astype(dtype, order="C")]
             if len(last) == 2:
                 dlast.append(np.zeros(last[1].shape, dtype))
             for place, dstate in enumerate(dstates):

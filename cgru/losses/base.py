@@ -100,7 +100,7 @@ class Loss(Configurable):
         if mask is not None and mask.ndim > values.ndim:
             mask = None  # it was of steps that are gone
         if mask is None and self.reduction in ("sum_over_batch_size", "mean"):
-            return _kernels.mean_loss(values, grad, _spread(sample_weight, values)), grad
+            return _kernels.mean_loss(values, grad, _spread(sample_weight, values))
         weight, divisor = self._weights(values, sample_weight, mask)
         if mask is not None:
             valid = _spread(mask, values)

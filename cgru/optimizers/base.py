@@ -218,11 +218,14 @@ class Optimizer(Configurable):
             if not isinstance(rate, float):
                 rate = self.learning_rate
             theta = flat.to_change()
-            if self.weight_decay:
-                for run in self._decayed:
-                    # Not (1 - decay) times theta: float32 has few digits for such a factor.
-                    _kernels.blend(theta[run], theta[run], 1.0, -self.weight_decay * rate)
-            self.step(theta, grad, rate)
+            try:
+                if self.weight_decay:
+                    for run in self._decayed:
+                        # Not (1 - decay) times theta: float32 has few digits for such a factor.
+                        _kernels.blend(theta[run], theta[run], 1.0, -self.weight_decay * rate)
+                self.step(theta, grad, rate)
+            finally:
+                flat.changed()
         if self.use_ema:
             self._average(flat)
         for variable in self._constrained:
@@ -256,7 +259,7 @@ class Optimizer(Configurable):
         _kernels.blend(average, flat.value, momentum, 1 - momentum)
         every = self.ema_overwrite_frequency
         if every is not None and (self.iterations + 1) % every == 0:
-            flat.to_change()[:] = average
+            flat.assign(average)
 
     def finalize_variable_values(self, var_list: Sequence[Variable]) -> None:
         """Set weights to their moving average, if there is one; `fit` does so at its end.
@@ -303,17 +306,30 @@ class Optimizer(Configurable):
                 "exclude_from_weight_decay: expected before the optimizer is built, that is, "
                 "before the first step"
             )
+        if isinstance(var_names, str):
+            raise TypeError(f"var_names: expected a list of str, got {var_names!r}")
         self._exempt = list(var_list or ()), "|".join(var_names) if var_names else None
+
+    def exempt_from_weight_decay(self, variables: Sequence[Variable]) -> list[Variable]:
+        """Those of `variables` that were chosen so."""
+        listed, pattern = self._exempt
+        exempt = set(listed)
+        return [v for v in variables if v in exempt or (pattern and re.search(pattern, v.name))]
+
+    def restore_exempt(self, variables: Sequence[Variable]) -> None:
+        """Leave just these alone, in an optimizer that was built."""
+        assert self._flat is not None
+        self._exempt = list(variables), None
+        self._decayed = self._decaying_runs(self._flat.variables)
 
     def _decaying_runs(self, variables: Sequence[Variable]) -> list[slice]:
         """The parts of the flat vector that decay, as few as possible."""
-        listed, pattern = self._exempt
-        exempt = set(listed)
+        exempt = set(self.exempt_from_weight_decay(variables))
         runs: list[slice] = []
         start = 0
         for variable in variables:
             stop = start + variable.size
-            if variable in exempt or (pattern is not None and re.search(pattern, variable.name)):
+            if variable in exempt:
                 pass
             elif runs and runs[-1].stop == start:
                 runs[-1] = slice(runs[-1].start, stop)

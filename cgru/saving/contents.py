@@ -22,6 +22,10 @@ def collect(model: Any) -> Contents:
     state = _optimizer_state(model)
     if state is not None:
         contents.notes["optimizer"] = contents.add_all("optimizer", state)
+        exempt = set(model.optimizer.exempt_from_weight_decay(model.weights))
+        if exempt:
+            pairs = zip(contents.notes["weights"], model.weights, strict=True)
+            contents.notes["no_weight_decay"] = [name for name, v in pairs if v in exempt]
     return contents
 
 
@@ -48,9 +52,11 @@ def restore(
     if not model.built:
         raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
     own, stored, problems = _own_weights(model), _stored_weights(contents), Problems()
+    names: dict[str, str] = {}
     if "weights" in contents.notes:
         names = _names_of_old(own, stored)
         stored = {names.get(name, name): array for name, array in stored.items()}
+    variables = dict(own)
     problems.compare(own, stored, "")
 
     state, unlike = None, Problems()
@@ -69,7 +75,11 @@ def restore(
     if state is not None:
         _check_finite(state, "optimizer/")
         with refusing("filepath"):  # the first, because it may find its values wrong
+            listed = contents.notes.get("no_weight_decay", ())
+            exempt = [variables[names.get(name, name)] for name in listed]
             model.optimizer.set_state(state)
+        if exempt:
+            model.optimizer.restore_exempt(exempt)
     for name, variable in own.items():
         variable.assign(stored[name])
 

@@ -75,7 +75,11 @@ got (1,) float32
         self.missing = problems.missing
         self.unexpected = problems.unexpected
         self.different = problems.different
+        self._made_of = problems, subject, source
         super().__init__(f"{source} does not fit {subject}: {problems}")
+
+    def __reduce__(self) -> Any:
+        return type(self), self._made_of  # and not the message alone
 
 
 class Problems:

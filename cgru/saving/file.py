@@ -72,6 +72,8 @@ def write_whole(filepath: Any, data: bytes, overwrite: bool = True) -> None:
         raise FileExistsError(f"filepath: {path} is there already, and overwrite is False")
     if os.path.isdir(path):
         raise IsADirectoryError(f"filepath: expected a file, got the directory {path}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"filepath: expected a file, got {path}, a device or the like")
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
     try:
         with open(temporary, "xb") as stream:

@@ -10,6 +10,7 @@ import numpy as np
 
 from cgru import _random
 from cgru.layers.base import Layer
+from cgru.layers.recurrent import Recurrent
 from cgru.saving.errors import LoadError, refusing
 from cgru.saving.file import Contents
 
@@ -84,7 +85,7 @@ def _layers(layer: Layer) -> Iterator[Layer]:
 
 def _layer_state(layer: Layer, contents: Contents) -> dict[str, Any]:
     """What a layer keeps from batch to batch besides weights: its random numbers and its state."""
-    states = getattr(layer, "_state", None) or []
+    states = (isinstance(layer, Recurrent) and layer._state) or []
     return {
         "random": {
             name: value.bit_generator.state
@@ -104,7 +105,7 @@ def _check_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) ->
             f"expected random numbers {own} of {layer.name}, got those of another layer"
         )
     states = [contents.arrays[name] for name in saved["states"]]
-    if not states or not hasattr(layer, "_state"):
+    if not states or not isinstance(layer, Recurrent):
         return
     shape, dtype = (len(states[0]), layer.units), layer._dtype
     fits = all((s.shape, s.dtype) == (shape, dtype) and np.isfinite(s).all() for s in states)
@@ -118,5 +119,5 @@ def _check_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) ->
 def _set_layer_state(layer: Any, saved: dict[str, Any], contents: Contents) -> None:
     for name, random in saved["random"].items():
         getattr(layer, name).bit_generator.state = random
-    if hasattr(layer, "_state"):
+    if isinstance(layer, Recurrent):
         layer._state = [contents.arrays[name] for name in saved["states"]] or None
