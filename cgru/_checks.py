@@ -123,7 +123,7 @@ def floats(argument: str, value: Any, dtype: np.dtype) -> np.ndarray:
         converted = array
     else:
         with np.errstate(over="ignore"):  # what overflows is reported just below
-            converted = np.array(array, dtype=dtype, order="C")
+            converted = np.array(array, dtype=dtype, order="C", ndmin=1)
     if not _kernels.all_finite(converted):
         bad = np.argwhere(~np.isfinite(converted))
         where = tuple(int(i) for i in bad[0])

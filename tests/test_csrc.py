@@ -8,7 +8,7 @@ import pytest
 
 HERE = Path(__file__).parent
 SOURCES = HERE.parent / "cgru" / "csrc"
-CC = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)] or ["cc"]
 
 needs_sources = pytest.mark.skipif(
     not (SOURCES / "levels.h").exists(), reason="needs the source tree"
@@ -29,10 +29,12 @@ def check(compiler, tmp_path, *options, runner=()):
 
 
 @needs_sources
-@pytest.mark.skipif(CC is None, reason="needs a C compiler")
-def test_on_this_machine(tmp_path):
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_on_this_machine(tmp_path, compiler):
+    if not shutil.which(compiler):
+        pytest.skip("needs a C compiler")
     # The other tests run the optimized code, which takes the compiler most of a minute.
-    check(CC, tmp_path, "-O0")
+    check(compiler, tmp_path, "-O0")
 
 
 @needs_sources

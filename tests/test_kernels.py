@@ -8,6 +8,7 @@ import pytest
 import twin
 from numeric import check_gradient
 
+import cgru
 from cgru import _kernels
 
 # B, T, I, H: each edge on its own, H at and around the vector widths, and random ones.
@@ -722,3 +723,77 @@ def test_levels():
     assert _kernels.isa() in _kernels.isa_levels()
     with pytest.raises(ValueError, match=r"CGRU_ISA.*got 'v99'"):
         _kernels.set_isa("v99")
+
+
+# ---- What is refused ----
+
+
+def test_what_is_no_array_or_lacks_an_axis_is_refused():
+    x, flat, matrix = np.ones((2, 3, 4), "f4"), np.ones(9999, "f4"), np.ones((4, 4), "f4")
+    out = np.ones((4, 4, 4), "f4")
+    refused = [
+        lambda: _kernels.packed_forward(
+            3, x, flat, None, False, True, False, None, None, None, None, flat
+        ),
+        lambda: _kernels.packed_pack(matrix, None, None, flat),
+        lambda: _kernels.gru_forward(x, matrix, matrix, None, None, False, out, out, matrix),
+        lambda: _kernels.gru_forward(flat, matrix, matrix, matrix, None, False, out, out, matrix),
+        lambda: _kernels.rnn_forward(x, matrix, matrix, flat, None, False, flat, None, out),
+        lambda: _kernels.matmul(matrix, flat, matrix),
+        lambda: _kernels.dense_forward(matrix, None, None),
+        lambda: _kernels.dense_backward(matrix, matrix, None, True, None, None),
+        lambda: _kernels.mean_loss(flat, None, None),
+        lambda: _kernels.squared_error(None, flat),
+        lambda: _kernels.is_ready(flat, None),
+        lambda: _kernels.clear(np.ones((), "f4")),
+    ]
+    for call in refused:
+        with pytest.raises(
+            (TypeError, ValueError), match="expected|has incorrect type|not be None"
+        ):
+            call()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_layer_refuses_batches_that_are_empty_or_of_other_features(keep):
+    layer = cgru.layers.GRU(4)
+    layer.build((None, 5, 3))
+    layer.forward(np.ones((2, 5, 3), "f4"), needs_backward=keep)
+    with pytest.raises(ValueError, match="every dimension must be at least 1"):
+        layer.forward(np.zeros((0, 5, 3), "f4"), needs_backward=keep)
+    with pytest.raises(ValueError, match="x: expected 3 features, got 2"):
+        layer.forward(np.ones((2, 5, 2), "f4"), needs_backward=keep)
+
+
+def test_gradients_are_to_be_aligned():
+    layer = cgru.layers.GRU(4, return_sequences=True)
+    layer.build((None, 5, 3))
+    _, backward = layer.forward(np.ones((2, 5, 3), "f4"))
+    crooked = np.frombuffer(bytes(1 + 2 * 5 * 4 * 4), "f4", offset=1).reshape(2, 5, 4)
+    with pytest.raises(ValueError, match="dy"):
+        backward(crooked)
+
+
+@pytest.mark.parametrize("kind", ["GRU", "LSTM", "SimpleRNN"])
+def test_a_gradient_may_lie_in_memory_in_any_way(rng, kind):
+    layer = getattr(cgru.layers, kind)(4)
+    layer.build((None, 5, 3))
+    x, dy = rng.standard_normal((2, 5, 3)).astype("f4"), rng.standard_normal((2, 4)).astype("f4")
+    found = [layer.forward(x)[1](d) for d in (dy, np.asfortranarray(dy))]
+    np.testing.assert_array_equal(*found)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_a_product_over_nothing_is_zero(isa, dtype):
+    c = np.full((3, 5), np.nan, dtype)
+    _kernels.matmul(np.empty((3, 0), dtype), np.empty((0, 5), dtype), c)
+    np.testing.assert_array_equal(c, 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"activation": "relu"}, {"reset_after": False}])
+def test_a_prediction_keeps_nothing_for_the_way_back(options):
+    layer = cgru.layers.GRU(4, **options)
+    layer.build((None, 5, 3))
+    _, backward = layer.forward(np.ones((2, 5, 3), "f4"), needs_backward=False)
+    with pytest.raises(RuntimeError, match="nobody would call it"):
+        backward(np.ones((2, 4), "f4"))

@@ -220,3 +220,24 @@ def test_a_model_is_trained_on_alignments(rng):
     x, y = rng.standard_normal((8, 9, 3)), rng.integers(1, 4, (8, 2))
     history = model.fit(x, y, epochs=30).history["loss"]
     assert history[-1] < 0.7 * history[0]
+
+
+@pytest.mark.parametrize("weight", [None, np.array([0.5, 2.0])])
+def test_arrays_that_a_loss_returns_as_its_gradient_stay_as_they_are(weight):
+    class Product(losses.Loss):
+        def forward(self, y_true, y_pred):
+            return (y_true * y_pred).sum(axis=-1), y_true
+
+    class Half(losses.Loss):
+        def forward(self, y_true, y_pred):
+            return 0.5 * (y_pred * y_pred).sum(axis=-1), y_pred
+
+    y_true, y_pred = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])
+    arrays = [y_true.copy(), y_pred.copy()]
+    for array in arrays:
+        array.flags.writeable = False
+    for loss, expected in ((Product(), y_true), (Half(), y_pred)):
+        _, grad = loss.value_and_grad(*arrays, weight)
+        factor = 1 if weight is None else weight[:, np.newaxis]
+        np.testing.assert_array_equal(grad, expected * factor / 2)
+        np.testing.assert_array_equal(arrays, [y_true, y_pred])

@@ -282,6 +282,20 @@ def test_penalties_are_part_of_the_loss_and_the_gradient(rng, float64):
     assert model.train_on_batch(x, y) == pytest.approx(loss, rel=1e-9)
 
 
+def test_constraints_that_fail_are_refused_with_the_weight():
+    class Flat(cgru.constraints.Constraint):
+        def __call__(self, w):
+            return w.reshape(-1)
+
+    for constraint, message in (
+        (cgru.constraints.MaxNorm(1, axis=2), r"of shape \(2, 3\), got axis 2 is out of bounds"),
+        (Flat(), r"of shape \(2, 3\), got \(6,\)"),
+    ):
+        layer = layers.Dense(3, kernel_constraint=constraint, name="d")
+        with pytest.raises(ValueError, match=f"constraint: expected .*d/kernel {message}"):
+            cgru.Sequential([cgru.Input((2,)), layer])
+
+
 # ---- Configurations ----
 
 

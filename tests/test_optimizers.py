@@ -244,6 +244,11 @@ def test_weight_decay_spares_what_is_excluded(rng):
             optimizer.exclude_from_weight_decay(var_names=["bias"])
 
 
+def test_names_of_what_does_not_decay_are_a_list():
+    with pytest.raises(TypeError, match="var_names: expected a list of str, got 'bias'"):
+        optimizers.AdamW().exclude_from_weight_decay(var_names="bias")
+
+
 def test_small_weight_decay_is_not_rounded_away(rng):
     """float32 knows 1 - 2e-8 only as 1, and 1 - 1e-7 as 1 - 1.2e-7."""
     flat = make_flat(rng=rng)

@@ -109,6 +109,29 @@ def test_predictions_follow_every_change_of_the_weights(rng):
     assert changed()
 
 
+def test_predictions_in_the_middle_of_a_step_are_not_kept(rng):
+    class Halfway(cgru.optimizers.Optimizer):
+        """One during whose steps another thread predicts."""
+
+        def step(self, theta, grad, learning_rate):
+            theta[::2] -= learning_rate * grad[::2]
+            during.append([model.predict(x), stream.step(x[:, 0])])
+            theta[1::2] -= learning_rate * grad[1::2]
+
+    model, x, during = model_of("last state"), data(rng).astype(np.float32), []
+    model.build(x.shape)
+    stream = model.stream(len(x))
+    model.compile(Halfway(0.5), "mse")
+    model.train_on_batch(x, np.ones((len(x), 1)))
+    assert during
+    fresh = model_of("last state")
+    fresh.build(x.shape)
+    fresh.set_weights(model.get_weights())
+    np.testing.assert_array_equal(model.predict(x), fresh.predict(x))
+    stream.reset()
+    np.testing.assert_array_equal(stream.step(x[:, 0]), fresh.stream(len(x)).step(x[:, 0]))
+
+
 @pytest.mark.parametrize("kind", ["stacked", "LSTM", "simple RNN"])
 def test_predictions_from_many_threads_at_once(rng, kind, free_threads):
     cgru.set_num_threads(3)

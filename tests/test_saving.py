@@ -289,6 +289,42 @@ def test_skipping_what_does_not_fit(path):
     np.testing.assert_array_equal(other.get_layer("dense").bias, model.get_layer("dense").bias)
 
 
+def test_weights_that_do_not_decay_come_back(path):
+    def decaying():
+        return cgru.optimizers.AdamW(0.1, weight_decay=0.5)
+
+    model = make(optimizer=decaying())
+    model.optimizer.exclude_from_weight_decay(var_names=["bias"])
+    model.fit(X, Y)
+    saving.save_model(model, path)
+    loaded, other = saving.load_model(path), make(optimizer=decaying())
+    saving.load_weights(other, path)
+    for each in (model, loaded, other):
+        each.fit(X, Y, epochs=2, shuffle=False)
+    assert_same_weights(loaded, model)
+    assert_same_weights(other, model)
+    notes = file.read(path).notes
+    assert notes["no_weight_decay"] == ["gru/bias", "dense/bias"]
+    saving.save_weights(loaded, path)
+    assert file.read(path).notes["no_weight_decay"] == ["gru/bias", "dense/bias"]
+
+    # Of layers with other numbers, and what is not so.
+    numbered = [
+        cgru.Sequential([cgru.Input((2,)), layers.Dense(1), layers.Dense(1)]) for _ in range(2)
+    ]
+    for each in numbered:
+        each.compile(decaying(), "mse")
+    last = numbered[0].layers[1].bias
+    numbered[0].optimizer.exclude_from_weight_decay([last])
+    saving.save_weights(numbered[0], path)
+    saving.load_weights(numbered[1], path)
+    exempt = numbered[1].optimizer.exempt_from_weight_decay(numbered[1].weights)
+    assert [v.path for v in exempt] == [numbered[1].layers[1].bias.path] != [last.path]
+    tampered(path, no_weight_decay=["nothing"])
+    with pytest.raises(saving.LoadError, match="filepath"):
+        saving.load_weights(numbered[1], path)
+
+
 # ---- What is refused ----
 
 
@@ -437,6 +473,28 @@ def test_what_is_there_is_kept_where_asked(path, tmp_path):
             save(make(), tmp_path)
         with pytest.raises(FileNotFoundError):
             save(make(), tmp_path / "none" / "model")
+
+
+def test_only_files_are_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to(pipe)
+    for where in (pipe, link):
+        for save in (saving.save_weights, saving.save_model):
+            with pytest.raises(OSError, match="filepath: expected a file, got .*pipe"):
+                save(make(), where)
+    assert pipe.is_fifo()
+
+
+def test_errors_go_from_process_to_process(path):
+    saving.save_weights(make(), path)
+    with pytest.raises(saving.MismatchError) as raised:
+        saving.load_weights(make(4, optimizer=None), path)
+    copied = pickle.loads(pickle.dumps(raised.value))
+    assert type(copied) is saving.MismatchError
+    assert str(copied) == str(raised.value)
+    assert copied.different == raised.value.different
 
 
 def test_links_and_permissions(path, tmp_path):

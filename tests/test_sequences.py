@@ -282,6 +282,38 @@ def test_chunks_are_refused_where_states_cannot_be_carried():
             model.fit(np.zeros((2, 5, 3)), np.zeros(model.compute_output_shape((2, 5, 3))), tbptt=2)
 
 
+def test_chunks_are_refused_where_calls_share_a_state_or_are_given_one():
+    x = cgru.Input((None, 4))
+    twice = layers.GRU(4, return_sequences=True)
+    part = cgru.Sequential([cgru.Input((None, 4)), layers.GRU(4, return_sequences=True)])
+    y, state = layers.GRU(4, return_sequences=True, return_state=True)(x)
+    outputs = {
+        "called once": [twice(twice(x)), part(part(x))],
+        "initial_state": [layers.GRU(4, return_sequences=True)(y, initial_state=state)],
+    }
+    for message, sequences_out in outputs.items():
+        for out in sequences_out:
+            model = cgru.Model(x, layers.Dense(1)(out))
+            model.compile("sgd", "mse")
+            with pytest.raises(ValueError, match=f"tbptt: expected .*{message}"):
+                model.fit(np.zeros((2, 6, 4)), np.zeros((2, 6, 1)), tbptt=2)
+
+
+@pytest.mark.parametrize("inner", [layers.GRU(3), layers.Flatten()])
+def test_what_reads_each_step_alone_carries_nothing_between_chunks(rng, inner):
+    x, y = rng.standard_normal((2, 6, 4, 2)), rng.standard_normal((2, 6, 1))
+    model = cgru.Sequential(
+        [cgru.Input((None, 4, 2)), layers.TimeDistributed(inner), layers.Dense(1)]
+    )
+    start, found = model.theta, []
+    for tbptt in (None, 2):
+        model.theta = start
+        model.compile(cgru.optimizers.SGD(0.1), "mse")
+        model.fit(x, y, epochs=2, shuffle=False, tbptt=tbptt)
+        found.append(model.theta)
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-6)
+
+
 # ---- Streams of sessions ----
 
 
@@ -501,8 +533,9 @@ def test_penalties_on_chunks_with_masks_of_layers():
     )
     model.compile("sgd", "mse")
     before = model.theta
-    with pytest.raises(ValueError, match="tbptt: expected no activity_regularizer"):
-        model.fit(np.ones((2, 6, 3)), np.ones((2, 6, 2)), tbptt=2)
+    for tbptt in (2, 100):  # also where the batches to come are no longer than a chunk
+        with pytest.raises(ValueError, match="tbptt: expected no activity_regularizer"):
+            model.fit(np.ones((2, 6, 3)), np.ones((2, 6, 2)), tbptt=tbptt)
     np.testing.assert_array_equal(model.theta, before)
 
 

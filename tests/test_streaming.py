@@ -328,3 +328,36 @@ def test_a_chunk_is_read_as_its_steps_where_the_last_state_meets_each_step():
     outer_x = cgru.Input((None, 3))
     stream = cgru.Model(outer_x, model(outer_x)).stream()
     np.testing.assert_array_equal(stream.run(data), steps)
+
+
+def test_packets_that_are_not_aligned():
+    x = data(2, 4, 5)
+    for model in (stack(GRU(7), Dense(2)), stack(GRU(7, "relu"), Dense(2))):
+        stream, packet = model.stream(2), b"!" + x[:, 0].tobytes()
+        crooked = np.frombuffer(packet, "<f4", offset=1).reshape(2, 5)
+        assert not crooked.flags.aligned
+        np.testing.assert_array_equal(stream.step(crooked), model.predict(x[:, :1]))
+        whole = np.frombuffer(b"!" + x.tobytes(), "<f4", offset=1).reshape(x.shape)
+        np.testing.assert_array_equal(model.predict(whole), model.predict(x))
+
+
+def test_a_layer_may_have_a_state_of_its_own(tmp_path):
+    class Counting(cgru.layers.Layer):
+        stepwise = True
+
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self._state, self.stateful = np.zeros(3), False
+
+        def forward(self, x):
+            return x, lambda dy: dy
+
+    model, x = stack(Counting(), GRU(4), Dense(1)), data(2, 4, 5)
+    stream = model.stream(2)
+    assert list(stream.state) == [model.layers[1].name]
+    np.testing.assert_array_equal(stream.run(x)[:, -1], model.predict(x))
+    model.compile("sgd", "mse")
+    model.fit(x, np.ones((2, 1)), callbacks=cgru.callbacks.BackupAndRestore(tmp_path / "b"))
+    model.fit(x, np.ones((2, 1)), callbacks=cgru.callbacks.ModelCheckpoint(tmp_path / "c"))
+    cgru.load_model(tmp_path / "c", custom_objects={"Counting": Counting})
+    np.testing.assert_array_equal(model.layers[0]._state, 0)

@@ -72,9 +72,15 @@ static exact cell(int gates, const exact *in, const exact *state, exact h, exact
     return squash(in[3] + state[3]) * tanhl(*c);
 }
 
+/* Where a sequence starts, and what its gates read; all NULL: from 0, and all of it. */
+typedef struct {
+    const void *h, *c, *drop;
+} beginning;
+
 /* The loss  sum dlast * h_T  by plain loops: what the kernel's gradients are differences of. */
-static exact reference(const cgru_sequence *job, const void *bias, const void *dlast, int d,
-                       const void *moved, size_t place, exact by, exact *last)
+static exact reference(const cgru_sequence *job, const beginning *begin, const void *bias,
+                       const void *dlast, int d, const void *moved, size_t place, exact by,
+                       exact *last)
 {
     const ptrdiff_t T = job->steps, B = job->batch, I = job->inputs, H = job->units;
     const int G = job->gate_count;
@@ -83,7 +89,12 @@ static exact reference(const cgru_sequence *job, const void *bias, const void *d
     ((exact)get(array, (size_t)(index), d) + ((array) == moved && (size_t)(index) == place ? by : 0))
     for (ptrdiff_t b = 0; b < B; ++b) {
         exact h[64] = {0}, c[64] = {0}, next[64];
-        for (ptrdiff_t t = 0; t < T; ++t) {
+        for (ptrdiff_t j = 0; begin->h && j < H; ++j) {
+            h[j] = READ(begin->h, b * H + j);
+            c[j] = READ(begin->c, b * H + j);
+        }
+        for (ptrdiff_t s = 0; s < T; ++s) {
+            const ptrdiff_t t = job->reverse ? T - 1 - s : s;
             if (job->mask && !job->mask[b * T + t])
                 continue;
             for (ptrdiff_t j = 0; j < H; ++j) {
@@ -96,7 +107,8 @@ static exact reference(const cgru_sequence *job, const void *bias, const void *d
                         in[g] += READ(job->x, (b * T + t) * I + k)
                                  * READ(job->kernel, k * G * H + column);
                     for (ptrdiff_t k = 0; k < H; ++k)
-                        state[g] += h[k] * READ(job->recurrent_kernel, k * G * H + column);
+                        state[g] += h[k] * (begin->drop ? get(begin->drop, b * H + k, d) : 1)
+                                    * READ(job->recurrent_kernel, k * G * H + column);
                 }
                 next[j] = cell(G, in, state, h[j], &c[j]);
             }
@@ -110,44 +122,87 @@ static exact reference(const cgru_sequence *job, const void *bias, const void *d
     return loss;
 }
 
-static void check_cell(const char *level, int d, int threads, int G, int masked, ptrdiff_t B,
+/* Room for so many states, of which the one at `first` is where a sequence starts. */
+static void *states(ptrdiff_t count, ptrdiff_t size, ptrdiff_t first, const void *start,
+                    const void *drop, int d)
+{
+    void *to = zeros(count * size, d);
+    for (ptrdiff_t i = 0; start && i < size; ++i)
+        put(to, first * size + i, d, get(start, i, d) * (drop ? get(drop, i, d) : 1));
+    return to;
+}
+
+static void run_forward(cgru_sequence *job, const beginning *begin, int d)
+{
+    const cgru_cell *kernels = cgru_cell_of(job->gate_count, d);
+    const ptrdiff_t count = job->ring ? 2 : job->steps + 1, size = job->batch * job->units;
+    const ptrdiff_t first = job->reverse && !job->ring ? job->steps : 0;
+    job->h = job->read = states(count, size, first, begin->h, NULL, d);
+    job->c = states(count, size, first, begin->c, NULL, d);
+    if (begin->drop)
+        job->read = states(count, size, first, begin->h, begin->drop, d);
+    job->gate_steps = job->keep ? job->steps : job->chunk;
+    job->gates = zeros(kernels->gates_size(job), d);
+    cgru_forward(job, d);
+}
+
+static void check_last(const char *level, int d, const cgru_sequence *job, const exact *last)
+{
+    const ptrdiff_t size = job->batch * job->units;
+    const ptrdiff_t end = job->ring ? job->steps % 2 : job->reverse ? 0 : job->steps;
+    for (ptrdiff_t i = 0; i < size; ++i) {
+        const double off = fabs(get(job->h, end * size + i, d) - (double)last[i]);
+        expect(off <= (d ? 1e-13 : 2e-6), "a forward pass is off", level, off);
+    }
+}
+
+enum { MASKED = 1, REVERSE = 2, STARTED = 4 /* from a state, of which the gates read a part */ };
+
+static void check_cell(const char *level, int d, int threads, int G, int how, ptrdiff_t B,
                        ptrdiff_t T, ptrdiff_t I, ptrdiff_t H)
 {
     const ptrdiff_t lanes = cgru_lanes(d), biases = (G == 3 ? 2 : 1) * G * H;
     const cgru_cell *kernels = cgru_cell_of(G, d);
-    const double tolerance = d ? 1e-13 : 2e-6;
     exact *last = malloc(B * H * sizeof(exact)), *unused = malloc(B * H * sizeof(exact));
     void *bias = draw(biases, d, 0.5), *dlast = draw(B * H, d, 1);
+    beginning begin = {0};
     cgru_sequence job = {.gate_count = G, .steps = T, .batch = B, .inputs = I, .units = H,
-                    .keep = 1, .from_zero = 1,
+                    .from_zero = !(how & STARTED), .reverse = (how & REVERSE) != 0,
                     .x = draw(B * T * I, d, 1), .x_row = T * I, .x_step = I,
                     .kernel = draw(I * G * H, d, 1.5 / sqrt((double)I)),
-                    .recurrent_kernel = draw(H * G * H, d, 0.4), .bias = bias, .chunk = 2,
-                    .gate_steps = T, .h = zeros((T + 1) * B * H, d),
-                    .c = zeros((T + 1) * B * H, d)};
+                    .recurrent_kernel = draw(H * G * H, d, 0.4), .bias = bias,
+                    .chunk = T < 2 ? T : 2};
     uint8_t *mask = malloc(B * T);
     for (ptrdiff_t i = 0; i < B * T; ++i)
         mask[i] = uniform() < 0.2;
-    if (masked) {
+    if (how & MASKED) {
         job.mask = mask;
         job.mask_row = T;
         job.mask_step = 1;
         cgru_list_rows(&job, malloc(cgru_rows_size(&job) * sizeof(ptrdiff_t)));
     }
+    if (how & STARTED) {
+        begin.h = draw(B * H, d, 0.5);
+        begin.c = draw(B * H, d, 0.5);
+        job.drop = begin.drop = draw(B * H, d, 2);
+        for (ptrdiff_t i = 0; i < B * H; i += 3)
+            put((void *)begin.drop, i, d, 0);
+    }
     cgru_thread_limit = threads;
-    job.read = job.h;
-    job.gates = zeros(kernels->gates_size(&job), d);
     job.packed = zeros(kernels->packed_size(&job), d);
     cgru_pack(&job, d);
-    cgru_forward(&job, d);
-    reference(&job, bias, dlast, d, NULL, 0, 0, last);
-    for (ptrdiff_t i = 0; i < B * H; ++i) {
-        const double off = fabs(get(job.h, T * B * H + i, d) - (double)last[i]);
-        expect(off <= tolerance, "a forward pass is off", level, off);
-    }
+    reference(&job, &begin, bias, dlast, d, NULL, 0, 0, last);
+    job.ring = 1;
+    run_forward(&job, &begin, d);
+    check_last(level, d, &job, last);
+    job.ring = 0;
+    job.keep = 1;
+    run_forward(&job, &begin, d);
+    check_last(level, d, &job, last);
 
     job.turned = 1;
-    job.dh = dlast;
+    job.start_grad = (how & STARTED) != 0;
+    job.dh = states(1, B * H, 0, dlast, NULL, d);
     job.dc = zeros(B * H, d);
     job.dx = zeros(T * B * I, d);
     job.dkernel = zeros(I * G * H, d);
@@ -156,21 +211,31 @@ static void check_cell(const char *level, int d, int threads, int G, int masked,
     job.carry_row = (H + 2 * lanes - 1) / (2 * lanes) * 2 * lanes;
     job.carry = zeros(B * job.carry_row, d);
     job.carry_c = zeros(B * job.carry_row, d);
+    job.dread = zeros(B * job.carry_row, d);
     job.packed = zeros(kernels->packed_size(&job), d);
     cgru_pack(&job, d);
     cgru_backward(&job, d);
-    const struct { const void *of, *grad; ptrdiff_t size; } all[] = {
-        {job.kernel, job.dkernel, I * G * H},
-        {job.recurrent_kernel, job.drecurrent_kernel, H * G * H},
-        {bias, job.dbias, biases},
+    void *dx = zeros(B * T * I, d); /* in the order of x */
+    for (ptrdiff_t b = 0; b < B; ++b)
+        for (ptrdiff_t t = 0; t < T; ++t)
+            for (ptrdiff_t k = 0; k < I; ++k)
+                put(dx, (b * T + t) * I + k, d, get(job.dx, (t * B + b) * I + k, d));
+    const struct { const char *what; const void *of, *grad; ptrdiff_t size; } all[] = {
+        {"the gradient of a kernel is off", job.kernel, job.dkernel, I * G * H},
+        {"that of a recurrent kernel is off", job.recurrent_kernel, job.drecurrent_kernel,
+         H * G * H},
+        {"that of a bias is off", bias, job.dbias, biases},
+        {"that of the inputs is off", job.x, dx, B * T * I},
+        {"that of the first state is off", begin.h, job.dh, begin.h ? B * H : 0},
+        {"that of the first cell is off", begin.c, job.dc, begin.c && G == 4 ? B * H : 0},
     };
-    for (int a = 0; a < 3; ++a)
+    for (int a = 0; a < 6; ++a)
         for (ptrdiff_t i = 0; i < all[a].size; i += 1 + all[a].size / 7) {
             const exact step = 1e-5L;
-            const exact up = reference(&job, bias, dlast, d, all[a].of, i, step, unused);
-            const exact down = reference(&job, bias, dlast, d, all[a].of, i, -step, unused);
+            const exact up = reference(&job, &begin, bias, dlast, d, all[a].of, i, step, unused);
+            const exact down = reference(&job, &begin, bias, dlast, d, all[a].of, i, -step, unused);
             const double off = fabs(get(all[a].grad, i, d) - (double)((up - down) / (2 * step)));
-            expect(off <= 50 * tolerance + 1e-8, "a backward pass is off", level, off);
+            expect(off <= (d ? 1.5e-8 : 1e-4), all[a].what, level, off);
         }
 }
 
@@ -243,6 +308,8 @@ int main(void)
                         check_cell(cgru_active->name, d, threads, gates, masked, 3, 1, 33, 9);
                         /* Weights that are more than the L1 cache holds. */
                         check_cell(cgru_active->name, d, threads, gates, masked, 5, 2, 1030, 3);
+                        for (int how = masked + REVERSE; how < 8; how += 2)
+                            check_cell(cgru_active->name, d, threads, gates, how, 6, 5, 3, 17);
                     }
             check_product(cgru_active->name, d, 37);
             check_product(cgru_active->name, d, 1);
