@@ -1476,30 +1476,25 @@ cdef void squares(Py_ssize_t N, Py_ssize_t O, const cython.floating *y_true,
 
 
 def mean_loss(cnp.ndarray values, cnp.ndarray grad not None, cnp.ndarray weight):
-    """Returns the mean of values [...] times weight [...], which may be None, and its gradient
-    [..., O], for `grad` [..., O], that of each of the values."""
+    """The mean of values [...] times weight [...], which may be None; grad [..., O] is turned, in
+    place, from the gradients of the values into that of their mean."""
     cdef int kind = real_kind("mean_loss", values)
     cdef Py_ssize_t N = cnp.PyArray_SIZE(values), O = cnp.PyArray_SIZE(grad) // max(N, 1)
     require(N > 0, "mean_loss: expected at least one value")
     cdef void *v = elements("mean_loss", values, kind, N)
     cdef void *g = elements("mean_loss", grad, kind, N * O)
     cdef void *w = NULL if weight is None else elements("mean_loss", weight, kind, N)
-    # A new array: that of a loss may be anyone's, such as y_pred itself.
-    cdef cnp.ndarray of_mean = cnp.PyArray_EMPTY(cnp.PyArray_NDIM(grad), cnp.PyArray_DIMS(grad),
-                                                 kind, 0)
-    cdef void *to = cnp.PyArray_DATA(of_mean)
     cdef double mean
     with nogil:
         if kind == cnp.NPY_DOUBLE:
-            mean = weighted_mean(N, O, <double *>v, <double *>g, <double *>w, <double *>to)
+            mean = weighted_mean(N, O, <double *>v, <double *>g, <double *>w)
         else:
-            mean = weighted_mean(N, O, <float *>v, <float *>g, <float *>w, <float *>to)
-    return mean, of_mean
+            mean = weighted_mean(N, O, <float *>v, <float *>g, <float *>w)
+    return mean
 
 
 cdef double weighted_mean(Py_ssize_t N, Py_ssize_t O, const cython.floating *values,
-                          const cython.floating *grad, const cython.floating *weight,
-                          cython.floating *of_mean) noexcept nogil:
+                          cython.floating *grad, const cython.floating *weight) noexcept nogil:
     cdef double total = 0
     cdef cython.floating factor = 1
     cdef Py_ssize_t i, o
@@ -1508,7 +1503,7 @@ cdef double weighted_mean(Py_ssize_t N, Py_ssize_t O, const cython.floating *val
             factor = weight[i]
         total += <double>values[i] * factor
         for o in range(i * O, i * O + O):
-            of_mean[o] = grad[o] * (factor / N)
+            grad[o] *= factor / N
     return total / N
 
 

@@ -232,11 +232,19 @@ def test_arrays_that_a_loss_returns_as_its_gradient_stay_as_they_are(weight):
         def forward(self, y_true, y_pred):
             return 0.5 * (y_pred * y_pred).sum(axis=-1), y_pred
 
+    class View(losses.Loss):
+        def forward(self, y_true, y_pred):
+            return (y_true * y_pred).sum(axis=-1), y_true[:]
+
+    class Constant(losses.Loss):
+        def forward(self, y_true, y_pred):
+            return (ones * y_pred).sum(axis=-1), ones
+
     y_true, y_pred = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]])
-    arrays = [y_true.copy(), y_pred.copy()]
-    for array in arrays:
-        array.flags.writeable = False
-    for loss, expected in ((Product(), y_true), (Half(), y_pred)):
+    arrays, ones = [y_true.copy(), y_pred.copy()], np.ones((2, 2))
+    ones.flags.writeable = False
+    cases = [(Product(), y_true), (Half(), y_pred), (View(), y_true), (Constant(), ones.copy())]
+    for loss, expected in cases:
         _, grad = loss.value_and_grad(*arrays, weight)
         factor = 1 if weight is None else weight[:, np.newaxis]
         np.testing.assert_array_equal(grad, expected * factor / 2)

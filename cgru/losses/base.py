@@ -22,7 +22,8 @@ class Loss(Configurable):
     """Base class of all losses.
 
     A subclass implements ``forward(y_true, y_pred)``, which returns the values, of shape
-    ``y_pred.shape[:-1]``, and their gradients with respect to `y_pred`, of its shape.
+    ``y_pred.shape[:-1]``, and their gradients with respect to `y_pred`, of its shape: an array that
+    is changed in place then, unless it is one of the arguments, a view, or read-only.
 
     Parameters
     ----------
@@ -100,7 +101,10 @@ class Loss(Configurable):
         if mask is not None and mask.ndim > values.ndim:
             mask = None  # it was of steps that are gone
         if mask is None and self.reduction in ("sum_over_batch_size", "mean"):
-            return _kernels.mean_loss(values, grad, _spread(sample_weight, values))
+            others = grad is y_true or grad is y_pred or grad.base is not None
+            if others or not grad.flags.writeable:  # it is not there to be changed
+                grad = grad.copy()
+            return _kernels.mean_loss(values, grad, _spread(sample_weight, values)), grad
         weight, divisor = self._weights(values, sample_weight, mask)
         if mask is not None:
             valid = _spread(mask, values)
