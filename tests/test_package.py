@@ -45,7 +45,7 @@ ORDER = [
         "layers.graph",
         "layers.wrappers",
     ],
-    ["layers.keras_order"],
+    ["layers._stepwise", "layers.keras_order"],
     ["layers"],
     ["optimizers.schedules"],
     ["optimizers.base"],
