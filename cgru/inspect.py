@@ -339,11 +339,7 @@ _ORDER = ("update", "reset", "input", "forget", "candidate", "output", "cell", "
 def _check(model: Any) -> None:
     if not isinstance(model, Model):
         raise TypeError(f"model: expected a Model, got {model!r}")
-    if not model.built:
-        raise ValueError(
-            f"model: {model.name} has no weights yet: start it with an Input, call build(), or "
-            "show it data"
-        )
+    model.check_built()
     if next(recurrent_layers(model), None) is None:
         raise ValueError(f"model: expected one with a recurrent layer, {model.name} has none")
 

@@ -41,6 +41,8 @@ class Model(Trainer):
     layers : list of Layer
         One `InputLayer` for each input among them; in the order of Keras, which is by their
         distance from the outputs.
+    input_layers : tuple of InputLayer
+        Those of `inputs`, in their order.
     inputs : list of SymbolicTensor
     outputs : list of SymbolicTensor
 
@@ -80,8 +82,8 @@ class Model(Trainer):
         for tensor in [*self.inputs, *(tensor for call in calls for tensor in call.outputs)]:
             places.setdefault(id(tensor), len(places))
         # A tuple: only lists are searched for inner layers, which are those of `layers`.
-        self._entries = tuple(InputLayer.of(tensor) for tensor in self.inputs)
-        _check_names([*self._entries, *dict.fromkeys(call.layer for call in calls)])
+        self.input_layers = tuple(InputLayer.of(tensor) for tensor in self.inputs)
+        _check_names([*self.input_layers, *dict.fromkeys(call.layer for call in calls)])
         steps = [
             Step(
                 call.layer,
@@ -320,7 +322,7 @@ class Model(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         # The inputs first, so that their places are those of the tensors.
-        layers = list(dict.fromkeys([*self._entries, *self.layers]))
+        layers = list(dict.fromkeys([*self.input_layers, *self.layers]))
         calls = [
             {
                 "layer": layers.index(step.layer),

@@ -61,8 +61,7 @@ class Stream:
 
     def __init__(self, model: Model, batch_size: int = 1) -> None:
         self.batch_size = _checks.integer("batch_size", batch_size, 1)
-        if not model.built:
-            raise ValueError(f"stream: {model.name} has no weights yet: call build() first")
+        model.check_built()
         _stepwise.check("stream", model, "predicts_stepwise")
         self._model = model
         shapes = model.input_shape if model.takes_several else [model.input_shape]

@@ -47,11 +47,7 @@ class Trainer(Predictor):
 
     def flat(self) -> FlatVector:
         """The vector that the trainable weights are views into, made anew where they are not."""
-        if not self.built:
-            raise ValueError(
-                f"{self.name} has no weights yet: start it with an Input, call build(), or show "
-                "it data"
-            )
+        self.check_built()
         flat = self._flat
         if flat is None or self._flat_version != structure.version or not flat.is_whole:
             version, weights = structure.version, self.trainable_weights

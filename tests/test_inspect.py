@@ -599,7 +599,7 @@ def test_what_cannot_be_looked_into_is_refused(look):
         look(layers.GRU(3), X)
     unbuilt = cgru.Sequential([layers.GRU(3)])
     unbuilt.compile(loss="mse")
-    with pytest.raises(ValueError, match="model: .* has no weights yet"):
+    with pytest.raises(ValueError, match="has no weights yet"):
         look(unbuilt, X)
     assert not unbuilt.built
     plain = cgru.Sequential([cgru.Input((6, 2)), layers.Flatten(), layers.Dense(1)])

@@ -235,6 +235,14 @@ class Layer(Configurable):
         """The shape for which `build` makes the weights if it is given none."""
         return None
 
+    def check_built(self) -> None:
+        """Raise a ValueError where there are no weights yet."""
+        if not self.built:
+            raise ValueError(
+                f"{self.name} has no weights yet: start it with an Input, call build(), or show it "
+                "data"
+            )
+
     def ensure_built(self, input_shape: Any) -> None:
         """Check `input_shape`, and build the layer for it on first use."""
         self.check_input(input_shape)

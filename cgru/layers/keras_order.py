@@ -46,13 +46,13 @@ def in_order(model: Any) -> list[Any]:
     Of masks that are made inside a model that is a layer nothing is known; they do not count.
     """
     nodes, _ = trace(model)
-    found = sort([nodes[place] for place in model.sinks], model._entries)
+    found = sort([nodes[place] for place in model.sinks], model.input_layers)
     return [layer for layer in found if not isinstance(layer, Function)]
 
 
 def trace(model: Any) -> tuple[dict[int, Node], dict[int, Node | None]]:
     """For the tensors of a model the calls that return them, and those that return their masks."""
-    nodes = {place: Node(model._entries[place], []) for place in model.sources}
+    nodes = {place: Node(model.input_layers[place], []) for place in model.sources}
     masks: dict[int, Node | None] = dict.fromkeys(nodes)
     shapes = model.output_shapes([tensor.shape for tensor in model.inputs])
     for step in model.steps:

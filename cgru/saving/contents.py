@@ -15,8 +15,7 @@ from cgru.saving.file import Contents
 
 def collect(model: Any) -> Contents:
     """The weights of a model, and the state of its optimizer if it is compiled."""
-    if not model.built:
-        raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
+    model.check_built()
     contents = Contents()
     contents.notes["weights"] = [contents.add(v.path, v.value) for v in model.weights]
     state = _optimizer_state(model)
@@ -49,8 +48,7 @@ def restore(
         If a number is not finite: nothing can be trained or predicted with it.
     MismatchError
     """
-    if not model.built:
-        raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
+    model.check_built()
     own, stored, problems = _own_weights(model), _stored_weights(contents), Problems()
     names: dict[str, str] = {}
     if "weights" in contents.notes:

@@ -86,7 +86,7 @@ def _place(layer: Any, path: str, order: Any, found: dict[str, Any], seen: set[i
 def _in_order(model: Any) -> list[Layer]:
     """The layers of a model, whose order is that of Keras, as far as it is known."""
     hidden = [layer.name for layer in model.layers if isinstance(layer, Graph) and _masks(layer)]
-    if hidden and hasattr(model, "_entries") and not model.is_chain:
+    if hidden and not model.is_chain:
         raise ValueError(
             f"{model.name}: files of Keras tell its layers by their order, which is not known "
             f"where a mask is made inside a model that is a layer: {hidden}"

@@ -49,8 +49,7 @@ def save_weights(model: Any, filepath: Any, overwrite: bool = True) -> None:
 
 
 def _arrays(model: Any) -> dict[str, np.ndarray]:
-    if not model.built:
-        raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
+    model.check_built()
     weights = hdf5.places(model)
     arrays = {place: np.asarray(getattr(value, "value", value)) for place, value in weights.items()}
     return arrays | (_state(model, weights) or {})
@@ -113,8 +112,7 @@ def load_model(
 
 def load_weights(model: Any, filepath: Any, skip_mismatch: bool = False) -> None:
     """Load weights in HDF5 into a model."""
-    if not model.built:
-        raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
+    model.check_built()
     path = os.fsdecode(filepath)
     tree = hdf5.Tree(None, path)
     _restore(model, tree, hdf5.places(model), skip_mismatch, new_optimizer=True)

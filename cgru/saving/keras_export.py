@@ -89,7 +89,7 @@ class _Calls:
         self.nodes: dict[Any, list[Any]] = {layer: [] for layer in model.layers}
         self.functions: dict[str, dict[str, Any]] = {}
         for place in model.sources:
-            self.histories[place] = [model._entries[place].name, 0, 0]
+            self.histories[place] = [model.input_layers[place].name, 0, 0]
         nodes, masks = trace(model)
         self.places = {id(node): place for place, node in reversed(nodes.items())}
         for step in model.steps:

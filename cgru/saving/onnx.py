@@ -60,8 +60,7 @@ def export_onnx(model: Any, filepath: Any, stateful: bool = False) -> None:
     """
     if not isinstance(model, Graph):
         raise ValueError(f"model: expected a Model, got {model!r}")
-    if not model.built:
-        raise ValueError(f"model: {model.name} has no shapes yet: build it, or show it data, first")
+    model.check_built()
     try:
         import onnx  # noqa: F401
     except ImportError:

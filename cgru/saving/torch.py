@@ -328,8 +328,7 @@ def _weighted(model: Any) -> list[Any]:
     """The layers with weights, those in models and `TimeDistributed` too."""
     if not isinstance(model, Layer):
         raise ValueError(f"model: expected a Model, got {model!r}")
-    if not model.built:
-        raise ValueError(f"{model.name} has no weights yet: build it, or show it data, first")
+    model.check_built()
     found = list(dict.fromkeys(_leaves(model)))
     wrong = {layer.name: why for layer in found if (why := _why_not(layer)) is not None}
     if wrong:
