@@ -91,7 +91,7 @@ def _several(model: Predictor, x: Any) -> list[np.ndarray]:
 
 
 def by_name(model: Predictor, x: Mapping[str, Any]) -> list[Any]:
-    for names in (model.input_names, model._input_keys or []):
+    for names in (model.input_names, model._input_keys or model.input_names):
         if set(x) == set(names):
             return [x[name] for name in names]
     raise ValueError(f"x: expected the inputs {model.input_names} as keys, got {list(x)}")

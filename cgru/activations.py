@@ -375,7 +375,9 @@ class _OfLayer(Activation):
                 f"not, got {layer!r}"
             )
         self.layer, self.argument = layer, argument
-        super().__init__(lambda x: self.forward(x)[0], lambda dy, x, y: dy, layer.name)
+        super().__init__(
+            lambda x: self.forward(x)[0], lambda dy, x, y: self.forward(x)[1](dy), layer.name
+        )
 
     def forward(self, x: np.ndarray) -> tuple[np.ndarray, Backward]:
         self.layer.ensure_built(x.shape)

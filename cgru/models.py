@@ -457,7 +457,9 @@ class Sequential(Model):
             )
         if layer.first_shape is not None and not self.layers and self._input is None:
             dtype = "int64" if layer.reads_integers else layer.dtype
-            self._input = Input(layer.first_shape, dtype=dtype)
+            described = Input(layer.first_shape, dtype=dtype)
+            layer.check_input(described.shape)
+            self._input = described
         shape = self._first_shape() if read is None else _single(self.layers[-1], read)
         if shape is not None:
             layer.ensure_built(shape)

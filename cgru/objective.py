@@ -204,6 +204,8 @@ class Tracker:
         """The means so far, by name."""
         objective, count = self.objective, self.count
         logs = {"loss": self.totals[0] / count}
+        if not objective.has_metrics and not objective.part_names:
+            return logs  # a small model's time goes into such things
         for place, name in objective.part_names.items():
             logs[name] = self.totals[place + 1] / count
         for name, metric in objective.named_metrics.items():

@@ -175,7 +175,9 @@ class Predictor(Graph):
         y, _, _ = self.execute(inputs, False, mask, False, False)
         if data is not None:
             return self._structured(self._by_sequence(data, y))
-        return self._structured(list(y) if self.returns_several else [y])
+        if self.returns_several or self._output_keys is not None:
+            return self._structured(list(y) if self.returns_several else [y])
+        return y
 
     def _predict(self, batch: Batch, penalties: list[Any] | None = None) -> tuple[Any, Any]:
         """The output for a batch, and its mask."""

@@ -47,9 +47,9 @@ class Trainer(Predictor):
 
     def flat(self) -> FlatVector:
         """The vector that the trainable weights are views into, made anew where they are not."""
-        self.check_built()
         flat = self._flat
         if flat is None or self._flat_version != structure.version or not flat.is_whole:
+            self.check_built()
             version, weights = structure.version, self.trainable_weights
             if flat is None or not flat.holds(weights):
                 flat = self._flat = FlatVector(weights)

@@ -11,6 +11,7 @@ import numpy as np
 from cgru import _checks, _kernels
 from cgru.data import Batch
 from cgru.layers import _stepwise
+from cgru.layers.recurrent import Recurrent
 from cgru.losses import Loss
 from cgru.variables import FlatVector
 
@@ -60,7 +61,7 @@ class Chunks:
     def _carriers(self) -> list[Any]:
         """The layer of each call that carries a state."""
         layers = _stepwise.calls(self.model)
-        return [x for x in layers if hasattr(x, "stateful") and not x.sublayers()]
+        return [layer for layer in layers if isinstance(layer, Recurrent)]
 
     def _counts_late(self, steps_are_returned: bool) -> bool:
         """Whether what the loss is divided by is known in the end only."""

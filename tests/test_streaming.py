@@ -360,4 +360,5 @@ def test_a_layer_may_have_a_state_of_its_own(tmp_path):
     model.fit(x, np.ones((2, 1)), callbacks=cgru.callbacks.BackupAndRestore(tmp_path / "b"))
     model.fit(x, np.ones((2, 1)), callbacks=cgru.callbacks.ModelCheckpoint(tmp_path / "c"))
     cgru.load_model(tmp_path / "c", custom_objects={"Counting": Counting})
+    model.fit(x, np.ones((2, 1)), tbptt=2)
     np.testing.assert_array_equal(model.layers[0]._state, 0)

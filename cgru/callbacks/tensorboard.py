@@ -103,10 +103,10 @@ class TensorBoard(Callback):
             path = os.path.join(self.log_dir, folder)
             self._writers[folder] = self._library.SummaryWriter(path)
         for name, value in figures.items():
-            if np.ndim(value) == 0:
-                self._writers[folder].add_scalar(prefix + name, value, step)
-            for place, part in enumerate(np.ravel(value) if np.ndim(value) else []):
-                self._writers[folder].add_scalar(f"{prefix}{name}_{place}", part, step)
+            several = np.ndim(value) > 0
+            for place, part in enumerate(np.ravel(value)):
+                end = f"_{place}" if several else ""
+                self._writers[folder].add_scalar(f"{prefix}{name}{end}", part, step)
 
     def _close(self) -> None:
         for writer in self._writers.values():

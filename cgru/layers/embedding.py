@@ -21,7 +21,8 @@ class Embedding(Layer):
     output_dim : int
         The size of the vectors.
     embeddings_initializer : str, Initializer, array_like or callable
-        An ndarray, of pretrained vectors perhaps, is where the table starts.
+        An ndarray is where the table starts; as it is part of the configuration, give a large
+        one, of pretrained vectors perhaps, as ``weights=[table]`` instead.
     embeddings_regularizer : str or Regularizer, optional
     embeddings_constraint : str or Constraint, optional
     mask_zero : bool

@@ -16,7 +16,8 @@ class Metric(Configurable):
     """Base class: the mean of ``values(y_true, y_pred)`` over all batches since `reset_state`.
 
     A metric that is no mean has methods `update_state` and `result` of its own, and keeps what
-    they count in variables.
+    they count in variables.  One that makes what it counts with in its `reset_state` calls that
+    in its constructor.
 
     Parameters
     ----------
@@ -59,13 +60,13 @@ class Metric(Configurable):
     """
 
     direction: str | None = None
+    total = count = 0.0
     unconfigured = ("dtype",)
 
     def __init__(self, name: str | None = None, dtype: Any = None) -> None:
         self.name = name or _checks.snake_case(type(self).__name__)
         self.dtype = config.as_dtype(dtype or "float64").name
         self.variables: list[Variable] = []
-        Metric.reset_state(self)  # a subclass's own may need what it has not made yet
 
     def add_variable(
         self,

@@ -143,7 +143,8 @@ def _in_order(
     """
     names = {variable: name for name, variable in own.items()}
     kept = [names[variable] for variable in variables]
-    before = [name for name in stored if name in set(kept)]
+    trained = set(kept)
+    before = [name for name in stored if name in trained]
     if before == kept:
         return state
     size = sum(variable.size for variable in variables)

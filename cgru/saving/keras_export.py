@@ -10,7 +10,7 @@ from cgru.layers.keras_order import Function, Node, trace
 from cgru.saving.hdf5 import class_name
 
 # What Keras has not: classes, and arguments by class, which say nothing to it.
-NOT_IN_KERAS = ("FittingAccuracy", "Quantile")
+NOT_IN_KERAS = ("FittingAccuracy", "FittingCrossentropy", "Quantile")
 DROPPED = {
     **dict.fromkeys(("GRU", "LSTM", "SimpleRNN"), ("implementation",)),
     "SpatialDropout1D": ("noise_shape", "trainable", "activity_regularizer"),
