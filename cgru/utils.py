@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cgru import _checks, _random
-from cgru.layers.symbolic import numbers
+from cgru.layers.symbolic import name_counters
 from cgru.saving import custom_object_scope as custom_object_scope
 from cgru.saving import get_custom_objects as get_custom_objects
 from cgru.saving import register_keras_serializable as register_keras_serializable
@@ -140,7 +140,7 @@ def clear_session(free_memory: bool = True) -> None:
     >>> cgru.layers.Dense(1).name
     'dense'
     """
-    numbers.clear()
+    name_counters.clear()
 
 
 def pad_sequences(

@@ -143,7 +143,7 @@ class Layer(Configurable):
         _room.claim_parts(_room.PER_LAYER)
         if name is None:
             kind = _checks.snake_case(type(self).__name__)
-            number = next(symbolic.numbers[kind])
+            number = next(symbolic.name_counters[kind])
             name = f"{kind}_{number}" if number else kind
         if not isinstance(name, str):
             raise TypeError(f"name: expected a string, got {name!r}")

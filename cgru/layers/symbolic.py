@@ -21,7 +21,7 @@ INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uin
 
 _order = itertools.count()
 # What those without a name are called by: for each kind how many there were.
-numbers: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
+name_counters: dict[str, Iterator[int]] = collections.defaultdict(itertools.count)
 
 
 class SymbolicTensor:
@@ -167,7 +167,7 @@ def Input(  # noqa: N802 (Keras's name)
         batch_size = _checks.integer("batch_size", batch_size, 1)
     if isinstance(dtype, type):
         dtype = np.dtype(dtype)  # np.int32, which calls itself otherwise
-    number = next(numbers["input"])
+    number = next(name_counters["input"])
     return SymbolicTensor(
         (batch_size, *sizes),
         np.dtype(dtype) if str(dtype) in INTEGERS else config.as_dtype(dtype),
